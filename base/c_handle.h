@@ -1,5 +1,5 @@
-// Owners for what C libraries hand out: CHandle for pointers with a free function, UniqueFd for file
-// descriptors. Move-only; the owner frees at the end of its scope.
+// Owners for what C libraries hand out: CHandle for pointers with a free function, UniqueFd for
+// file descriptors. Move-only; the owner frees at the end of its scope.
 #pragma once
 
 #include <unistd.h>

@@ -21,8 +21,8 @@ class Clock {
   [[nodiscard]] Instant now() const { return std::chrono::floor<Seconds>(now_ms()); }
 };
 
-/// The machine's clocks, the wall clock moved by an offset that is zero unless a test instance moves
-/// it (`clock advance`, only with --test-clock).
+/// The machine's clocks, the wall clock moved by an offset that is zero unless a test instance
+/// moves it (`clock advance`, only with --test-clock).
 class SystemClock final : public Clock {
  public:
   [[nodiscard]] std::chrono::sys_time<std::chrono::milliseconds> now_ms() const override;
@@ -42,7 +42,9 @@ class ManualClock final : public Clock {
   [[nodiscard]] std::chrono::sys_time<std::chrono::milliseconds> now_ms() const override {
     return from_unix(seconds_.load());
   }
-  [[nodiscard]] std::chrono::nanoseconds monotonic() const override { return Seconds{seconds_.load()}; }
+  [[nodiscard]] std::chrono::nanoseconds monotonic() const override {
+    return Seconds{seconds_.load()};
+  }
 
   void set(Instant now) { seconds_.store(to_unix(now)); }
   void advance(Seconds by) { seconds_.fetch_add(by.count()); }

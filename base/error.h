@@ -1,5 +1,5 @@
-// Interrupted work: an exception that says what to do. Expected outcomes (a bad login, a missing row)
-// are values, not exceptions; each folder derives its own type that keeps the library's code.
+// Interrupted work: an exception that says what to do. Expected outcomes (a bad login, a missing
+// row) are values, not exceptions; each folder derives its own type that keeps the library's code.
 #pragma once
 
 #include <stdexcept>

@@ -18,8 +18,12 @@ using Instant = std::chrono::sys_seconds;
 
 inline constexpr Seconds one_day{86400};
 
-constexpr Instant from_unix(std::int64_t seconds) { return Instant{Seconds{seconds}}; }
-constexpr std::int64_t to_unix(Instant instant) { return instant.time_since_epoch().count(); }
+constexpr Instant from_unix(std::int64_t seconds) {
+  return Instant{Seconds{seconds}};
+}
+constexpr std::int64_t to_unix(Instant instant) {
+  return instant.time_since_epoch().count();
+}
 
 /// 00:00:00 UTC of the day that holds `instant`.
 [[nodiscard]] Instant start_of_day(Instant instant);
@@ -37,8 +41,8 @@ struct Period {
   [[nodiscard]] bool is_zero() const { return *this == Period{}; }
 };
 
-/// Parses "P1Y2M3W4D" (any part may be missing, upper case, no time part, no sign, at most 5 digits a
-/// part). nullopt if it is none of that; a zero period parses.
+/// Parses "P1Y2M3W4D" (any part may be missing, upper case, no time part, no sign, at most 5 digits
+/// a part). nullopt if it is none of that; a zero period parses.
 [[nodiscard]] std::optional<Period> parse_period(std::string_view text);
 [[nodiscard]] std::string format_period(const Period& period);
 
@@ -57,7 +61,8 @@ struct Period {
 /// Parses "2026-11-22" (start of day) and "2026-11-22T14:30:00Z".
 [[nodiscard]] std::optional<Instant> parse_instant(std::string_view text);
 
-/// Parses a length of time: a number and one of s, min, h, d, w ("90s", "10min", "7d"); "0" is zero.
+/// Parses a length of time: a number and one of s, min, h, d, w ("90s", "10min", "7d"); "0" is
+/// zero.
 [[nodiscard]] std::optional<Seconds> parse_duration(std::string_view text);
 /// The shortest form that parse_duration reads back as the same: "7d", "90s".
 [[nodiscard]] std::string format_duration(Seconds duration);

@@ -1,0 +1,127 @@
+// The journal of files (spec/gateway.md 4 to 8): a row a file, a row a step.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/instant.h"
+#include "store/store.h"
+
+namespace sallyport::store {
+
+using base::Instant;
+
+enum class Direction { inbound, outbound };
+
+/// Inbound: receiving -> received -> decrypted -> delivered -> archived -> backed_up; failed from
+/// any of the middle ones. Outbound: queued -> held | encrypted -> available -> downloaded ->
+/// collected | backed_up. Each state is reached by one idempotent step of the pipeline.
+enum class FileState {
+  receiving,
+  received,
+  decrypted,
+  delivered,
+  archived,
+  backed_up,
+  failed,
+  aborted,
+  queued,
+  held,
+  encrypted,
+  available,
+  downloaded,
+  collected
+};
+
+struct File {
+  std::string id;
+  std::string partner;
+  Direction direction = Direction::inbound;
+  std::string object;  ///< "" for files put directly into /Incoming
+  std::string name;    ///< as the partner (or application) named it; may hold sub-folders with '/'
+  std::string spool_name;  ///< file name in the partner's spool/ (inbound) or our work directory
+  std::uint64_t size = 0;
+  std::string sha256;  ///< hex, of the original as received
+  FileState state = FileState::receiving;
+  Instant created{};
+  Instant received{};         ///< CLOSE, by the journal's clock; 0 until then
+  std::int64_t sequence = 0;  ///< order of CLOSE within partner and object; set by mark_received
+  std::string reason_code;
+  std::string reason;        ///< the sentence for the partner
+  std::string delivered_as;  ///< path below inbound/
+  std::string
+      published_as;       ///< virtual path of original now: "/Archive/Incoming/Invoices/x.csv.pgp"
+  std::string backup_at;  ///< where the backup is: "dir:..." or "s3://bucket/key"
+  std::string
+      verdict;  ///< JSON: encrypted, signers, recipients, duplicate_of, bytes of plaintext, ...
+  std::string plain_sha256;  ///< hex, of what was delivered
+  std::string uploader;      ///< JSON: address, fingerprint, banner, method
+  std::int32_t attempts = 0;
+  std::optional<Instant> next_due;  ///< retry, retention, reminder: when the pipeline looks again
+  std::string claimed_by;
+  std::optional<Instant> claimed_until;
+  std::int64_t version = 0;
+};
+
+struct FileStep {
+  std::string file_id;
+  FileState state = FileState::receiving;
+  Instant at{};
+  std::string detail;
+};
+
+void insert_file(Unit& unit, const File& file);
+[[nodiscard]] std::optional<File> find_file(Unit& unit, std::string_view id);
+/// Compare-and-swap on version, then version + 1.
+[[nodiscard]] bool update_file(Unit& unit, const File& file);
+void insert_file_step(Unit& unit, const FileStep& step);
+[[nodiscard]] std::vector<FileStep> file_steps(Unit& unit, std::string_view file_id);
+/// The next sequence number of this partner and object (in the same unit as the change to
+/// received).
+[[nodiscard]] std::int64_t next_file_sequence(Unit& unit, std::string_view partner,
+                                              std::string_view object);
+/// next_due <= now, oldest first.
+[[nodiscard]] std::vector<File> due_files(Unit& unit, Instant now, unsigned limit);
+[[nodiscard]] std::optional<Instant> earliest_file_due(Unit& unit);
+/// In these states, by id, after `after_id`: what recovery at start walks through.
+[[nodiscard]] std::vector<File> files_in_states(Unit& unit, const std::vector<FileState>& states,
+                                                std::string_view after_id, unsigned limit);
+/// An earlier inbound file of the partner with the same content that was delivered.
+[[nodiscard]] std::optional<File> find_delivered_content(Unit& unit, std::string_view partner,
+                                                         std::string_view sha256,
+                                                         std::string_view except_id);
+/// The available outbound (or archived inbound) file published under that virtual path.
+[[nodiscard]] std::optional<File> find_published(Unit& unit, std::string_view partner,
+                                                 std::string_view path);
+struct FileFilter {
+  std::string partner;
+  std::string object;
+  std::optional<Direction> direction;
+  std::optional<FileState> state;
+  std::string name;  ///< exact
+  std::optional<Instant> since;
+};
+/// Newest first; page on with the last file of the page before.
+[[nodiscard]] std::vector<File> list_files(Unit& unit, const FileFilter& filter, const File* after,
+                                           unsigned limit);
+
+/// Transfers and other doings of sessions, for the audit (gateway.md 3).
+struct SessionEvent {
+  Instant at{};
+  std::string partner;
+  std::string event;  ///< login, login_failed, upload, download, rename, delete, logout
+  std::string path;
+  std::string address;
+  std::string banner;
+  std::string fingerprint;
+  std::uint64_t bytes = 0;
+  std::int64_t duration_ms = 0;
+  std::string detail;  ///< reason of a refusal, for us only
+};
+void insert_session_event(Unit& unit, const SessionEvent& event);
+[[nodiscard]] std::vector<SessionEvent> list_session_events(Unit& unit, std::string_view partner,
+                                                            unsigned limit);
+
+}  // namespace sallyport::store
