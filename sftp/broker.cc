@@ -1,0 +1,206 @@
+#include "sftp/broker.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace sallyport::sftp {
+namespace {
+
+sockaddr_un socket_address(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) {
+    throw base::SystemError(ENAMETOOLONG, "use the broker socket " + path);
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+// Holds the one descriptor that a message may carry.
+union ControlBuffer {
+  cmsghdr header;
+  char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+}  // namespace
+
+bool send_message(int socket, std::uint32_t id, const Message& message, int descriptor) {
+  std::string packet = encode(id, message);
+  iovec part{packet.data(), packet.size()};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  ControlBuffer control{};
+  if (descriptor >= 0) {
+    header.msg_control = control.bytes;
+    header.msg_controllen = sizeof(control.bytes);
+    cmsghdr* item = CMSG_FIRSTHDR(&header);
+    item->cmsg_level = SOL_SOCKET;
+    item->cmsg_type = SCM_RIGHTS;
+    item->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(item), &descriptor, sizeof(int));
+  }
+  ssize_t sent = 0;
+  do {
+    sent = ::sendmsg(socket, &header, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  // A password may have been in it.
+  ::explicit_bzero(packet.data(), packet.size());
+  return sent == static_cast<ssize_t>(packet.size());
+}
+
+Received receive_message(int socket) {
+  // Static: a session must not need 64 KiB of fresh stack or heap for each answer.
+  thread_local char buffer[broker_max_packet];
+  Received received;
+  iovec part{buffer, sizeof(buffer)};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  ControlBuffer control{};
+  header.msg_control = control.bytes;
+  header.msg_controllen = sizeof(control.bytes);
+  ssize_t count = 0;
+  do {
+    count = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) {
+    received.what = errno == EAGAIN ? Received::What::nothing : Received::What::closed;
+    return received;
+  }
+  for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
+    if (item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS) {
+      int descriptor = -1;
+      std::memcpy(&descriptor, CMSG_DATA(item), sizeof(int));
+      received.descriptor.reset(descriptor);
+    }
+  }
+  if (count == 0) {
+    received.what = Received::What::closed;
+    return received;
+  }
+  std::optional<Envelope> envelope;
+  if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
+    envelope = decode({buffer, static_cast<std::size_t>(count)});
+  }
+  ::explicit_bzero(buffer, static_cast<std::size_t>(count));
+  if (!envelope) {
+    received.what = Received::What::malformed;
+    received.descriptor.reset();
+    return received;
+  }
+  received.what = Received::What::message;
+  received.envelope = std::move(*envelope);
+  return received;
+}
+
+base::UniqueFd listen_at(const std::string& path) {
+  const sockaddr_un address = socket_address(path);
+  base::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) throw base::SystemError(errno, "create the broker socket");
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    if (!S_ISSOCK(status.st_mode)) {
+      throw base::SystemError(EEXIST, "listen at " + path + ", which is no socket: move it away");
+    }
+    ::unlink(path.c_str());
+  }
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::chmod(path.c_str(), 0660) != 0 || ::listen(socket.get(), SOMAXCONN) != 0) {
+    throw base::SystemError(errno, "listen at " + path);
+  }
+  return socket;
+}
+
+std::optional<uid_t> peer_user(int socket) {
+  ucred credentials{};
+  socklen_t length = sizeof(credentials);
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0)
+    return std::nullopt;
+  return credentials.uid;
+}
+
+BrokerClient::BrokerClient(const std::string& path) {
+  const sockaddr_un address = socket_address(path);
+  socket_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!socket_) throw base::SystemError(errno, "create a socket for the broker");
+  if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    throw base::SystemError(errno, "reach the daemon at " + path + " (is sallyportd running?)");
+  }
+}
+
+void BrokerClient::post(std::uint32_t id, const Message& message) {
+  if (ended_ || !send_message(socket_.get(), id, message)) {
+    ended_ = true;
+    throw BrokerError("The daemon has ended the connection of this session.");
+  }
+}
+
+std::uint32_t BrokerClient::start(const Message& message) {
+  const std::uint32_t id = next_id_;
+  next_id_ = next_id_ == std::numeric_limits<std::uint32_t>::max() ? 1 : next_id_ + 1;
+  post(id, message);
+  return id;
+}
+
+bool BrokerClient::accept_unasked(const Received& received) {
+  switch (received.what) {
+    case Received::What::closed:
+    case Received::What::malformed:
+      ended_ = true;
+      return true;
+    case Received::What::nothing:
+      return true;
+    case Received::What::message:
+      break;
+  }
+  if (const auto* close = std::get_if<SessionClose>(&received.envelope.message)) {
+    end_sentence_ = close->sentence;
+    ended_ = true;
+    return true;
+  }
+  return false;
+}
+
+Received BrokerClient::finish(std::uint32_t id, std::chrono::milliseconds deadline) {
+  for (auto it = early_.begin(); it != early_.end(); ++it) {
+    if (it->envelope.id == id) {
+      Received received = std::move(*it);
+      early_.erase(it);
+      return received;
+    }
+  }
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  while (!ended_) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    pollfd entry{socket_.get(), POLLIN, 0};
+    const int ready = ::poll(&entry, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) throw BrokerError("The daemon did not answer in time.");
+    Received received = receive_message(socket_.get());
+    if (accept_unasked(received)) continue;
+    if (received.envelope.id == id) return received;
+    early_.push_back(std::move(received));
+  }
+  throw BrokerError("The daemon has ended the connection of this session.");
+}
+
+bool BrokerClient::ended() {
+  while (!ended_) {
+    pollfd entry{socket_.get(), POLLIN, 0};
+    if (::poll(&entry, 1, 0) <= 0) return false;
+    Received received = receive_message(socket_.get());
+    if (!accept_unasked(received)) early_.push_back(std::move(received));
+  }
+  return true;
+}
+
+}  // namespace sallyport::sftp
