@@ -1,0 +1,56 @@
+// What the SFTP side tells the file pipeline. The broker server calls it, daemon/files implements
+// it.
+//
+// Threads: any, several at once. Failures: an Error thrown out of a call means "not recorded": the
+// client of that session gets a failure and keeps its partial.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
+
+namespace sallyport::daemon {
+
+/// Who is on the other side of a session: what the audit keeps of it.
+struct SessionPeer {
+  std::string partner;
+  std::string address;
+  std::string banner;
+  std::string method;       ///< publickey, password, publickey+password
+  std::string fingerprint;  ///< of the SSH key used, or empty
+};
+
+struct UploadIntent {
+  std::string object;        ///< "" = directly in /Incoming
+  std::string name;          ///< may hold '/' where sub-folders are allowed
+  std::string virtual_path;  ///< "/Incoming/Invoices/x.csv.pgp"
+};
+
+struct UploadTicket {
+  std::string id;          ///< 26 base32 characters
+  std::string spool_name;  ///< the file's name in the partner's spool/
+};
+
+class FileJournal {
+ public:
+  virtual ~FileJournal() = default;
+
+  /// Records the intent (a row in state receiving); returns after the commit.
+  [[nodiscard]] virtual UploadTicket begin_upload(const SessionPeer& peer,
+                                                  const UploadIntent& intent) = 0;
+  /// The file is in the spool under its ticket's name, fsynced: records size, digest and its place
+  /// in the order of CLOSE, and starts the pipeline. Returns after the commit.
+  virtual void finish_upload(const std::string& id, std::uint64_t size,
+                             const base::Sha256& sha256) = 0;
+  /// The session gave up after begin_upload; nothing is in the spool.
+  virtual void abort_upload(const std::string& id) = 0;
+
+  /// The partner read a file of /Outgoing (or /Archive) from beginning to end, or a part of it.
+  virtual void downloaded(const SessionPeer& peer, const std::string& virtual_path,
+                          std::uint64_t bytes, bool complete) = 0;
+  /// The partner removed a file of /Outgoing, a partial or a not-ready file.
+  virtual void deleted(const SessionPeer& peer, const std::string& virtual_path) = 0;
+};
+
+}  // namespace sallyport::daemon
