@@ -59,6 +59,7 @@ struct File {
   std::string plain_sha256;  ///< hex, of what was delivered
   std::string uploader;      ///< JSON: address, fingerprint, banner, method
   std::int32_t attempts = 0;
+  std::optional<Instant> retry_since;  ///< first failure of the present step that is retried
   std::optional<Instant> next_due;  ///< retry, retention, reminder: when the pipeline looks again
   std::string claimed_by;
   std::optional<Instant> claimed_until;
@@ -95,17 +96,52 @@ void insert_file_step(Unit& unit, const FileStep& step);
 /// The available outbound (or archived inbound) file published under that virtual path.
 [[nodiscard]] std::optional<File> find_published(Unit& unit, std::string_view partner,
                                                  std::string_view path);
+/// The inbound file in received or decrypted with the lowest sequence of this partner and object
+/// whose retry_since is not before `released_before` (unset counts as not before): the one whose
+/// turn it is to be published.
+[[nodiscard]] std::optional<File> first_unpublished(Unit& unit, std::string_view partner,
+                                                    std::string_view object,
+                                                    Instant released_before);
+/// How many inbound files of this partner and object were received in [from, to), whatever became
+/// of them, and how many of those are smaller than `least_size`.
+struct ReceivedCount {
+  std::int64_t files = 0;
+  std::int64_t too_small = 0;
+};
+[[nodiscard]] ReceivedCount count_received(Unit& unit, std::string_view partner,
+                                           std::string_view object, Instant from, Instant to,
+                                           std::uint64_t least_size);
+
 struct FileFilter {
   std::string partner;
   std::string object;
   std::optional<Direction> direction;
   std::optional<FileState> state;
-  std::string name;  ///< exact
-  std::optional<Instant> since;
+  std::string name;              ///< exact
+  std::optional<Instant> since;  ///< created at or after
+  std::optional<Instant> until;  ///< created before
 };
 /// Newest first; page on with the last file of the page before.
 [[nodiscard]] std::vector<File> list_files(Unit& unit, const FileFilter& filter, const File* after,
                                            unsigned limit);
+
+/// What is to be done about a file beside its own steps, at least once and retried: its hook, its
+/// webhook, its receipt. Removed when done or given up. The key is (file_id, kind).
+struct FileTask {
+  std::string file_id;
+  std::string kind;  ///< "hook", "webhook", "receipt"
+  Instant created{};
+  Instant next_due{};
+  std::int32_t attempts = 0;
+  std::string last_error;
+};
+/// Inserts or replaces.
+void put_file_task(Unit& unit, const FileTask& task);
+bool delete_file_task(Unit& unit, std::string_view file_id, std::string_view kind);
+[[nodiscard]] std::vector<FileTask> file_tasks(Unit& unit, std::string_view file_id);
+/// next_due <= now, oldest first.
+[[nodiscard]] std::vector<FileTask> due_file_tasks(Unit& unit, Instant now, unsigned limit);
+[[nodiscard]] std::optional<Instant> earliest_file_task(Unit& unit);
 
 /// Transfers and other doings of sessions, for the audit (gateway.md 3).
 struct SessionEvent {
