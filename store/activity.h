@@ -45,10 +45,12 @@ struct ActivityCheckpoint {
 /// Sets sequence, previous_hash and hash from the node's chain head (locked in this unit) and
 /// appends.
 void append_activity(Unit& unit, Activity& activity);
+/// Every list that is not empty must hold the row's value.
 struct ActivityFilter {
-  std::string resource_type;
-  std::string resource_id;
-  std::string operation;
+  std::vector<std::string> resource_types;
+  std::vector<std::string> resource_ids;
+  std::vector<std::string> operations;
+  std::vector<std::string> results;
   std::string actor;
   std::optional<Instant> from;
   std::optional<Instant> to;
@@ -62,6 +64,10 @@ struct ActivityFilter {
 [[nodiscard]] std::vector<Activity> activity_chain(Unit& unit, std::string_view node,
                                                    std::int64_t after, unsigned limit);
 [[nodiscard]] std::vector<std::string> activity_nodes(Unit& unit);
+/// The last row of a node's chain.
+[[nodiscard]] std::optional<Activity> activity_head(Unit& unit, std::string_view node);
+/// The highest sequence of a node's rows older than `before`; 0 if there is none.
+[[nodiscard]] std::int64_t last_activity_before(Unit& unit, std::string_view node, Instant before);
 /// Removes rows with sequence <= upto; the caller has written a checkpoint for `upto` before.
 unsigned prune_activity(Unit& unit, std::string_view node, std::int64_t upto);
 void insert_checkpoint(Unit& unit, const ActivityCheckpoint& checkpoint);

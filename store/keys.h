@@ -168,6 +168,11 @@ void set_value_end(Unit& unit, const base::Sha256& value, Instant valid_until);
 
 /// Forward-only: an older time never replaces a newer one. One multi-row statement a hundred rows.
 void record_usage(Unit& unit, const std::vector<KeyUsage>& usage);
+/// For the unit that records usage, right after it: those of the keys that are enabled and whose
+/// inactivity warnings have begun (inactivity_progress.cycle is set) get next_due = now and
+/// version + 1, so that the next pass sees the use, cancels what is still unsent and starts a new
+/// cycle. Returns how many. By primary key, one statement a hundred ids.
+unsigned wake_warned_keys(Unit& unit, const std::vector<std::string>& ids, Instant now);
 
 /// Every change of a key writes one row here in the same unit; other nodes read them every second.
 struct KeyChange {
