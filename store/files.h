@@ -83,9 +83,11 @@ void insert_file_step(Unit& unit, const FileStep& step);
 /// received).
 [[nodiscard]] std::int64_t next_file_sequence(Unit& unit, std::string_view partner,
                                               std::string_view object);
-/// next_due <= now, oldest first.
-[[nodiscard]] std::vector<File> due_files(Unit& unit, Instant now, unsigned limit);
-[[nodiscard]] std::optional<Instant> earliest_file_due(Unit& unit);
+/// In one of these states with next_due <= now, oldest first.
+[[nodiscard]] std::vector<File> due_files(Unit& unit, const std::vector<FileState>& states,
+                                          Instant now, unsigned limit);
+[[nodiscard]] std::optional<Instant> earliest_file_due(Unit& unit,
+                                                       const std::vector<FileState>& states);
 /// In these states, by id, after `after_id`: what recovery at start walks through.
 [[nodiscard]] std::vector<File> files_in_states(Unit& unit, const std::vector<FileState>& states,
                                                 std::string_view after_id, unsigned limit);
