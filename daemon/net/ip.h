@@ -34,11 +34,7 @@ class IpAddress {
 
 class IpRange {
  public:
-  struct Parsed {
-    std::optional<IpRange> range;
-    /// Why not: "10.0.0.1/8 has bits set after its prefix: write 10.0.0.0/8".
-    std::string problem;
-  };
+  struct Parsed;
   /// An address or ADDRESS/PREFIX. Bits after the prefix are refused.
   [[nodiscard]] static Parsed parse(std::string_view text);
   /// nullopt if parse() has a problem.
@@ -63,6 +59,12 @@ class IpRange {
  private:
   IpAddress address_;
   unsigned prefix_ = 128;  ///< of 128: IPv4 counts from 96
+};
+
+struct IpRange::Parsed {
+  std::optional<IpRange> range;
+  /// Why not: "10.0.0.1/8 has bits set after its prefix: write 10.0.0.0/8".
+  std::string problem;
 };
 
 /// False for an address that does not parse.
