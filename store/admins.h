@@ -59,5 +59,6 @@ void insert_token(Unit& unit, const Token& token);
 [[nodiscard]] std::optional<Token> find_token(Unit& unit, const base::Sha256& sha256);
 [[nodiscard]] std::vector<Token> list_tokens(Unit& unit);
 [[nodiscard]] std::vector<Token> due_tokens(Unit& unit, Instant now, unsigned limit);
+[[nodiscard]] std::optional<Instant> earliest_token_due(Unit& unit);
 
 }  // namespace sallyport::store

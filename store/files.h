@@ -159,6 +159,7 @@ struct SessionEvent {
   std::string detail;  ///< reason of a refusal, for us only
 };
 void insert_session_event(Unit& unit, const SessionEvent& event);
+/// Newest first; of all partners if `partner` is empty.
 [[nodiscard]] std::vector<SessionEvent> list_session_events(Unit& unit, std::string_view partner,
                                                             unsigned limit);
 

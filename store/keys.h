@@ -166,6 +166,40 @@ void set_value_end(Unit& unit, const base::Sha256& value, Instant valid_until);
 [[nodiscard]] std::vector<KeyValue> list_key_values(Unit& unit, const base::Sha256* after,
                                                     unsigned limit);
 
+/// What verification needs of one value of one key. The lists are the stored JSON, "" when empty,
+/// so that loading a million keys parses only what is there; parse_privileges() and its sisters
+/// read them.
+struct VerifyRow {
+  std::string key_id;
+  base::Sha256 sha256{};
+  std::optional<Instant> valid_until;  ///< of the value
+  std::string display_name;
+  std::string template_id;
+  KeyState state = KeyState::enabled;
+  bool is_public = false;
+  std::optional<Instant> expires_at;
+  std::optional<Instant> exposure_deadline;  ///< none while withdrawn or recorded only
+  std::string privileges;
+  bool permissions_enabled = false;
+  std::string permissions;
+  std::string allowed_ips;
+  std::string denied_ips;
+  std::string contact_first_name;
+  std::string contact_last_name;
+  std::string value_last4;
+  std::optional<Instant> last_used;
+  std::optional<Instant> last_allowed;
+};
+/// Every value of every key in the order of the store (by key, then value), after `after`'s value
+/// of `after`'s key, or from the start.
+[[nodiscard]] std::vector<VerifyRow> list_verify_rows(Unit& unit, const VerifyRow* after,
+                                                      unsigned limit);
+/// The same of one key: what to look at again after it changed.
+[[nodiscard]] std::vector<VerifyRow> key_verify_rows(Unit& unit, std::string_view key_id);
+[[nodiscard]] std::vector<Privilege> parse_privileges(std::string_view json);
+[[nodiscard]] std::vector<Permission> parse_permissions(std::string_view json);
+[[nodiscard]] std::vector<std::string> parse_strings(std::string_view json);
+
 /// Forward-only: an older time never replaces a newer one. One multi-row statement a hundred rows.
 void record_usage(Unit& unit, const std::vector<KeyUsage>& usage);
 /// For the unit that records usage, right after it: those of the keys that are enabled and whose
@@ -175,6 +209,8 @@ void record_usage(Unit& unit, const std::vector<KeyUsage>& usage);
 unsigned wake_warned_keys(Unit& unit, const std::vector<std::string>& ids, Instant now);
 
 /// Every change of a key writes one row here in the same unit; other nodes read them every second.
+/// Sequences are given at commit, so that a reader never sees a later one before an earlier one; a
+/// unit does not see its own.
 struct KeyChange {
   std::int64_t sequence = 0;
   std::string key_id;
@@ -183,5 +219,7 @@ void insert_key_change(Unit& unit, std::string_view key_id, Instant now);
 [[nodiscard]] std::vector<KeyChange> key_changes_since(Unit& unit, std::int64_t sequence,
                                                        unsigned limit);
 [[nodiscard]] std::int64_t last_key_change(Unit& unit);
+/// Removes the changes made before `before`; returns how many.
+unsigned prune_key_changes(Unit& unit, Instant before);
 
 }  // namespace sallyport::store

@@ -50,7 +50,7 @@ struct Notice {
 [[nodiscard]] std::optional<Notice> find_notice(Unit& unit, std::string_view id);
 /// Compare-and-swap on version, then version + 1; false if somebody else was faster.
 [[nodiscard]] bool update_notice(Unit& unit, const Notice& notice);
-/// pending with next_attempt <= now, or claimed with claimed_until < now; by next_attempt.
+/// pending with next_attempt <= now, or claimed with claimed_until < now; oldest first.
 [[nodiscard]] std::vector<Notice> due_notices(Unit& unit, Instant now, unsigned limit);
 /// When due_notices will next have something.
 [[nodiscard]] std::optional<Instant> earliest_notice(Unit& unit);

@@ -65,6 +65,7 @@ void insert_ssh_key(Unit& unit, const SshKey& key);
 [[nodiscard]] bool delete_ssh_key(Unit& unit, std::string_view id);
 void touch_ssh_key(Unit& unit, std::string_view id, Instant now);
 [[nodiscard]] std::vector<SshKey> due_ssh_keys(Unit& unit, Instant now, unsigned limit);
+[[nodiscard]] std::optional<Instant> earliest_ssh_key_due(Unit& unit);
 
 void insert_pgp_key(Unit& unit, const PgpKey& key);
 /// `partner` "" = our own.
@@ -72,6 +73,7 @@ void insert_pgp_key(Unit& unit, const PgpKey& key);
 [[nodiscard]] bool update_pgp_key(Unit& unit, const PgpKey& key);
 [[nodiscard]] bool delete_pgp_key(Unit& unit, std::string_view id);
 [[nodiscard]] std::vector<PgpKey> due_pgp_keys(Unit& unit, Instant now, unsigned limit);
+[[nodiscard]] std::optional<Instant> earliest_pgp_key_due(Unit& unit);
 
 /// Refused addresses (gateway.md 3). `address` is an IPv4 address or an IPv6 /64.
 struct Ban {

@@ -5,8 +5,12 @@
 //
 // A unit of work is one transaction: committed when the function returns, rolled back when it
 // throws. On a conflict the whole function is run again, at most five times; therefore it must be
-// idempotent by its keys and must not do anything else than store work. A lost connection is thrown
-// as Error{unavailable} after one reconnect and one retry where nothing can have been committed.
+// idempotent by its keys and must not do anything else than store work. Units do not nest. A lost
+// connection is thrown as Error{unavailable} after one reconnect and one retry where nothing can
+// have been committed.
+//
+// Text is kept byte for byte, NUL and trailing spaces too; what is not UTF-8 is kept with U+FFFD in
+// the place of each bad byte, for a MySQL server takes nothing else.
 //
 // Threads: Store is safe from any thread; a Unit belongs to the call it is passed to.
 // What can be done in a unit stands beside its records: store/keys.h, notices.h, files.h,
@@ -40,7 +44,8 @@ struct Options {
   base::Secret password;
   std::string database;
   std::string tls_ca;  ///< verify authority and name; mandatory for a host that is not loopback
-  unsigned connections = 4;  ///< most connections at once
+  unsigned connections = 4;      ///< most connections at once
+  unsigned lock_wait_ms = 2000;  ///< how long to wait for a lock before it counts as a conflict
 };
 
 class Store {
