@@ -1,0 +1,21 @@
+# Which versions of libssh the configuration accepts: cmake -P libssh_version.cmake
+cmake_minimum_required(VERSION 3.25)
+include(${CMAKE_CURRENT_LIST_DIR}/../../cmake/LibsshVersion.cmake)
+
+function(expect wanted version package)
+  sallyport_libssh_is_safe(safe "${version}" "${package}")
+  if(NOT safe STREQUAL wanted)
+    message(FATAL_ERROR "libssh ${version} (package '${package}'): safe is ${safe}, not ${wanted}")
+  endif()
+endfunction()
+
+expect(TRUE 0.10.6 "0.10.6-0+deb12u3")
+expect(TRUE 0.10.6 "0.10.6-0+deb12u12")
+expect(FALSE 0.10.6 "0.10.6-0+deb12u2")
+expect(FALSE 0.10.6 "0.10.6-2build2")
+expect(FALSE 0.10.6 "")
+expect(FALSE 0.11.4 "0.11.4-1")
+expect(FALSE 0.12.1 "")
+expect(TRUE 0.12.2 "")
+expect(TRUE 0.13.0 "")
+message(STATUS "libssh versions: all as expected")
