@@ -43,6 +43,7 @@ class Json {
   Json(std::string_view text) : value_(std::string(text)) {}
   Json(std::string text) : value_(std::move(text)) {}
   Json(Array items) : value_(std::move(items)) {}
+  Json(Object members) : value_(std::move(members)) {}
   /// nullopt is null.
   template <class T>
   Json(const std::optional<T>& value) {

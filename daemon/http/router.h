@@ -197,8 +197,15 @@ class Router {
   /// A JSON schema (text) under that name in /openapi.json.
   void schema(std::string name, std::string_view json_schema);
 
-  /// Never throws. HEAD is answered by the GET route (the server drops the body).
-  [[nodiscard]] Response handle(const Request& request) const;
+  /// Who makes a request that came over TCP; asked only for routes that need a caller. May use the
+  /// store and throw as a handler may. CallerKind::none = nobody that we know.
+  void authenticate_with(std::function<Caller(const Request&)> authenticator) {
+    authenticator_ = std::move(authenticator);
+  }
+
+  /// Never throws. Fills in request.caller. HEAD is answered by the GET route (the server drops the
+  /// body).
+  [[nodiscard]] Response handle(Request& request) const;
 
   [[nodiscard]] const std::string& organization() const { return organization_; }
   [[nodiscard]] const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }
@@ -207,10 +214,10 @@ class Router {
   }
 
  private:
-  struct Match;
-  [[nodiscard]] Response dispatch(const Request& request) const;
+  [[nodiscard]] Response dispatch(Request& request) const;
 
   std::string organization_;
+  std::function<Caller(const Request&)> authenticator_;
   std::vector<std::unique_ptr<Route>> routes_;
   std::vector<std::pair<std::string, Json>> schemas_;
 };
