@@ -25,7 +25,7 @@ using base::Seconds;
 
 inline constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
 
-/// One entry of an array of tables, such as [[webhook]]. The table row names the columns.
+/// One entry of an array of tables, such as [[notify.webhooks]]. The table row names the columns.
 struct TableEntry {
   using Value = std::variant<bool, std::int64_t, std::string, std::vector<std::string>>;
   std::map<std::string, Value> values;
@@ -154,7 +154,7 @@ struct Config {
     Seconds give_up{5 * 86400};
     bool digest = false;
     Seconds digest_wait{600};
-    std::vector<TableEntry> webhooks;  ///< [[notify.webhook]]
+    std::vector<TableEntry> webhooks;  ///< [[notify.webhooks]]
   } notify;
 
   struct Smtp {
@@ -225,7 +225,7 @@ struct Config {
     Seconds hook_timeout{60};
     std::string webhook_url;
     std::string webhook_secret_file;
-    std::vector<TableEntry> expectations;  ///< [[files.expectation]]
+    std::vector<TableEntry> expectations;  ///< [[files.expectations]]
   } files;
 
   struct Backup {

@@ -1,0 +1,123 @@
+// The policies of single partners: overrides of the [partner] options, kept as JSON with the
+// partner and read through the same rows.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "daemon/config/options.h"
+#include "daemon/http/json.h"
+
+namespace sallyport::daemon {
+namespace {
+
+constexpr std::string_view prefix = "partner.";
+constexpr std::string_view per_object = "per_object";
+
+const Option* policy_row(std::string_view name) {
+  for (const Option& option : option_table()) {
+    if (option.name.substr(0, prefix.size()) == prefix &&
+        option.name.substr(prefix.size()) == name) {
+      return &option;
+    }
+  }
+  return nullptr;
+}
+
+RawValue raw_of(const Json& json) {
+  RawValue raw;
+  if (const bool* flag = json.if_bool()) {
+    raw.value = *flag;
+  } else if (const auto* number = json.if_int()) {
+    raw.value = *number;
+  } else if (const auto* text = json.if_string()) {
+    raw.value = *text;
+  } else if (const auto* items = json.if_array()) {
+    std::vector<RawValue> values;
+    for (const Json& item : *items) values.push_back(raw_of(item));
+    raw.value = std::move(values);
+  } else {
+    raw.value = 0.0;  // no row takes it
+  }
+  return raw;
+}
+
+// Applies what is right and says what is not.
+Problem apply(const Json::Object& members, bool within_object, Config& config) {
+  for (const auto& member : members) {
+    if (member.first == per_object && !within_object) continue;
+    const Option* row = policy_row(member.first);
+    if (row == nullptr) {
+      return fmt::format("'{}' is no policy; there are {}", member.first,
+                         fmt::join(policy_names(), ", "));
+    }
+    if (const auto problem = row->take(raw_of(member.second), config)) {
+      return fmt::format("{} {}", member.first, *problem);
+    }
+  }
+  return std::nullopt;
+}
+
+Problem check(const Json& json) {
+  const auto* members = json.if_object();
+  if (members == nullptr) return "policies must be a JSON object";
+  Config scratch;
+  if (auto problem = apply(*members, false, scratch)) return problem;
+  const Json* objects = json.find(per_object);
+  if (objects == nullptr) return std::nullopt;
+  if (objects->if_object() == nullptr) return "per_object must be an object of objects";
+  for (const auto& object : *objects->if_object()) {
+    const auto* own = object.second.if_object();
+    if (own == nullptr) return "per_object must be an object of objects";
+    if (auto problem = apply(*own, true, scratch)) return object.first + ": " + *problem;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+PartnerPolicy policy_for(const Config& config, const store::Partner& partner,
+                         std::string_view object) {
+  if (partner.policies.empty()) return config.partner;
+  Config own;
+  own.partner = config.partner;
+  try {
+    const Json json = parse_json(partner.policies);
+    Problem problem;
+    if (const auto* members = json.if_object()) problem = apply(*members, false, own);
+    if (!problem && !object.empty()) {
+      const Json& mine = json[per_object][object];
+      if (const auto* members = mine.if_object()) problem = apply(*members, true, own);
+    }
+    if (problem) {
+      base::log_warning("partner.policies", {{"partner", partner.name}},
+                        "The policies of partner {} are not as they should be: {}", partner.name,
+                        *problem);
+    }
+  } catch (const base::Error& error) {
+    base::log_warning("partner.policies", {{"partner", partner.name}},
+                      "The policies of partner {} cannot be read: {}", partner.name, error.what());
+  }
+  return own.partner;
+}
+
+Problem check_policies(std::string_view json) {
+  if (json.empty()) return std::nullopt;
+  try {
+    return check(parse_json(json));
+  } catch (const base::Error& error) {
+    return std::string(error.what());
+  }
+}
+
+std::vector<std::string> policy_names() {
+  std::vector<std::string> names;
+  for (const Option& option : option_table()) {
+    if (option.name.substr(0, prefix.size()) == prefix) {
+      names.emplace_back(option.name.substr(prefix.size()));
+    }
+  }
+  return names;
+}
+
+}  // namespace sallyport::daemon
