@@ -51,8 +51,8 @@ class FileJournal {
                           std::uint64_t bytes, bool complete) = 0;
   /// A partial (broken upload) or a complete file that waits for its ready name or trigger is now
   /// at `virtual_path`: it ages there (spec/gateway.md 4).
-  virtual void left_waiting(const SessionPeer& peer, const std::string& virtual_path,
-                            bool partial) = 0;
+  virtual void left_waiting(const SessionPeer& /*peer*/, const std::string& /*virtual_path*/,
+                            bool /*partial*/) {}
   /// The partner removed a file of /Outgoing, a partial or a not-ready file.
   virtual void deleted(const SessionPeer& peer, const std::string& virtual_path) = 0;
 };
