@@ -1,0 +1,31 @@
+#include "daemon/files/after_delivery.h"
+
+#include <string>
+
+namespace sallyport::daemon {
+namespace {
+
+void add(store::Unit& unit, const store::File& file, const char* kind, base::Instant now) {
+  store::FileTask task;
+  task.file_id = file.id;
+  task.kind = kind;
+  task.created = now;
+  task.next_due = now;
+  store::put_file_task(unit, task);
+}
+
+}  // namespace
+
+void add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
+                        const store::File& file, base::Instant now) {
+  if (!config.files.hook.empty()) add(unit, file, "hook", now);
+  if (!config.files.webhook_url.empty()) add(unit, file, "webhook", now);
+  if (policy.receipts) add(unit, file, "receipt", now);
+}
+
+void add_failure_tasks(store::Unit& unit, const PartnerPolicy& policy, const store::File& file,
+                       base::Instant now) {
+  if (policy.receipts) add(unit, file, "receipt", now);
+}
+
+}  // namespace sallyport::daemon

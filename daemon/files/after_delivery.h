@@ -1,0 +1,22 @@
+// What follows a file's delivery or failure without holding up anything: the hook (a program of the
+// customer's), the webhook and the receipt. Each is a row of file_tasks that is written in the unit
+// of its cause, done at least once, and retried with growing pauses for two days.
+//
+// add_*: any thread, inside a unit. FileTasks is the work that the scheduler drives ("file-tasks").
+#pragma once
+
+#include "base/instant.h"
+#include "daemon/config/config.h"
+#include "store/files.h"
+#include "store/store.h"
+
+namespace sallyport::daemon {
+
+/// A delivered file: hook, webhook and receipt, as far as they are configured.
+void add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
+                        const store::File& file, base::Instant now);
+/// A failed file: its receipt.
+void add_failure_tasks(store::Unit& unit, const PartnerPolicy& policy, const store::File& file,
+                       base::Instant now);
+
+}  // namespace sallyport::daemon

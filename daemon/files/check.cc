@@ -1,0 +1,165 @@
+#include "daemon/files/check.h"
+
+#include "base/log.h"
+#include "daemon/files/names.h"
+
+namespace sallyport::daemon {
+namespace {
+
+using store::File;
+using store::FileState;
+using store::Unit;
+
+constexpr unsigned page = 500;
+
+std::optional<File> row_of(const FileContext& context, const std::string& id) {
+  return context.store.read([&](Unit& unit) { return store::find_file(unit, id); });
+}
+
+bool is_unfinished_inbound(FileState state) {
+  return state == FileState::receiving || state == FileState::received ||
+         state == FileState::decrypted || state == FileState::delivered;
+}
+
+std::vector<std::string> partner_names(const FileContext& context) {
+  std::vector<std::string> names;
+  for (const auto& partner :
+       context.store.read([](Unit& unit) { return store::list_partners(unit); })) {
+    names.push_back(partner.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+void Check::look_at_spool(const std::string& partner, const FileSink& offer, CheckReport& report) {
+  const Directory spool = context_.spool(partner);
+  for (const std::string& name : spool.list()) {
+    ++report.files;
+    const std::string path = join(spool.path(), name);
+    const auto file = row_of(context_, name);
+    if (!file || file->partner != partner || file->direction != store::Direction::inbound) {
+      report.findings.push_back(
+          {"orphan", path, "", "No row of the journal belongs to this file."});
+      continue;
+    }
+    if (file->state == FileState::failed || file->state == FileState::archived) {
+      // Recorded, then interrupted before the move: it belongs under its published name.
+      if (offer) {
+        offer(*file);
+      } else {
+        report.findings.push_back({"leftover", path, file->id,
+                                   "The file is recorded as moved to " + file->published_as +
+                                       "; it is moved at the next start."});
+      }
+    } else if (!is_unfinished_inbound(file->state)) {
+      report.findings.push_back({"orphan", path, file->id,
+                                 "The journal says that this file is " +
+                                     std::string(to_string(file->state)) +
+                                     ", so it should not be here."});
+    }
+  }
+}
+
+void Check::look_at_staging(CheckReport& report) {
+  const Directory staging = context_.inbound_staging();
+  for (const std::string& name : staging.list()) {
+    ++report.files;
+    const auto file = row_of(context_, name);
+    if (file && (file->state == FileState::received || file->state == FileState::decrypted)) {
+      continue;
+    }
+    report.findings.push_back({"leftover", join(staging.path(), name), file ? name : "",
+                               "Plaintext of no file that is being processed; remove it if you do "
+                               "not need it."});
+  }
+}
+
+void Check::look_at_work(CheckReport& report, bool may_remove) {
+  const Directory work = Directory::open(context_.config.get()->files.outbound).make(".work", 0700);
+  for (const std::string& name : work.list()) {
+    ++report.files;
+    const auto file = row_of(context_, name);
+    const std::string path = join(work.path(), name);
+    if (!file || file->direction != store::Direction::outbound) {
+      report.findings.push_back(
+          {"orphan", path, "", "No row of the journal belongs to this file."});
+    } else if (file->state == FileState::available || file->state == FileState::downloaded ||
+               file->state == FileState::collected) {
+      // Sent and recorded; only the removal of the source is missing.
+      if (may_remove) work.remove_file(name);
+    } else if (file->state != FileState::queued && file->state != FileState::held &&
+               file->state != FileState::encrypted) {
+      report.findings.push_back({"orphan", path, file->id,
+                                 "The journal says that this file is " +
+                                     std::string(to_string(file->state)) +
+                                     ", so it should not be here."});
+    }
+  }
+}
+
+void Check::look_at_rows(CheckReport& report) {
+  const std::vector<FileState> lying{FileState::archived, FileState::failed, FileState::available,
+                                     FileState::downloaded};
+  std::string after;
+  for (;;) {
+    const auto files = context_.store.read(
+        [&](Unit& unit) { return store::files_in_states(unit, lying, after, page); });
+    for (const File& file : files) {
+      ++report.rows;
+      const SplitPath place = split_last(file.published_as);
+      const auto directory =
+          context_.partner_directory(file.partner).find("tree" + place.directory);
+      const auto status = directory ? directory->look(place.name) : std::nullopt;
+      const std::string path = file.partner + ":" + file.published_as;
+      if (!status) {
+        if (file.direction == store::Direction::inbound &&
+            context_.spool(file.partner).look(file.spool_name)) {
+          continue;  // reported with the spool
+        }
+        report.findings.push_back({"missing", path, file.id,
+                                   "The journal says that this file is here (" +
+                                       std::string(to_string(file.state)) + "), but it is not."});
+      } else if (static_cast<std::uint64_t>(status->st_size) != file.size) {
+        report.findings.push_back({"wrong_size", path, file.id,
+                                   "The file has " + std::to_string(status->st_size) +
+                                       " bytes, the journal says " + std::to_string(file.size) +
+                                       "."});
+      }
+    }
+    if (files.size() < page) return;
+    after = files.back().id;
+  }
+}
+
+void Check::raise(const CheckReport& report) {
+  for (const Finding& finding : report.findings) {
+    base::log_warning("files.unexplained", {{"path", finding.path}, {"kind", finding.kind}},
+                      "{}: {}", finding.path, finding.sentence);
+  }
+  context_.health.set("files.unexplained", !report.findings.empty(),
+                      std::to_string(report.findings.size()) +
+                          " files do not agree with the journal; run 'sallyportctl files check'");
+}
+
+void Check::settle(const FileSink& offer) {
+  CheckReport report;
+  for (const std::string& partner : partner_names(context_)) {
+    look_at_spool(partner, offer, report);
+  }
+  look_at_work(report, true);
+  look_at_staging(report);
+  raise(report);
+}
+
+CheckReport Check::check() {
+  CheckReport report;
+  for (const std::string& partner : partner_names(context_)) look_at_spool(partner, {}, report);
+  look_at_work(report, false);
+  look_at_staging(report);
+  look_at_rows(report);
+  raise(report);
+  return report;
+}
+
+}  // namespace sallyport::daemon

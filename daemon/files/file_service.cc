@@ -1,0 +1,86 @@
+#include "daemon/files/file_service.h"
+
+#include "base/log.h"
+#include "daemon/files/names.h"
+
+namespace sallyport::daemon {
+
+using store::File;
+using store::FileState;
+using store::Unit;
+
+FileService::FileService(const FileContext& context)
+    : context_(context),
+      inbound_(context_),
+      outbound_(context_),
+      pipeline_(context_, inbound_, &outbound_),
+      journal_(context_, [this](const File& file) { pipeline_.offer(file); }),
+      watch_(context_, outbound_, [this](const File& file) { pipeline_.offer(file); }) {
+  pipeline_.set_journal(journal_);
+}
+
+FileService::~FileService() {
+  stop();
+}
+
+std::vector<DueWork*> FileService::due_work() {
+  return {&pipeline_};
+}
+
+void FileService::start() {
+  Check(context_).settle([this](const File& file) { pipeline_.offer(file); });
+  pipeline_.start();
+  context_.waker.wake(pipeline_.name());
+  watch_.start();
+}
+
+void FileService::stop() {
+  watch_.stop();
+  pipeline_.stop();
+}
+
+void FileService::partners_changed() {
+  watch_.rescan();
+  const auto held = context_.store.read(
+      [](Unit& unit) { return store::files_in_states(unit, {FileState::held}, "", 500); });
+  for (const File& file : held) pipeline_.offer(file);
+}
+
+File FileService::retry(const std::string& id, const std::string& actor) {
+  auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
+  if (!file) throw ProblemError(404, "FILE_NOT_FOUND", "There is no file " + id + ".");
+  if (file->state != FileState::failed) {
+    throw ProblemError(409, "FILE_NOT_FAILED",
+                       "Only failed files can be retried; this one is " +
+                           std::string(to_string(file->state)) + ".");
+  }
+  // Back into the spool first: until the row changes, an interruption parks it again.
+  const SplitPath place = split_last(file->published_as);
+  const Directory parked = context_.tree(file->partner, place.directory);
+  const Directory spool = context_.spool(file->partner);
+  if (!spool.look(file->spool_name) &&
+      move_file(parked, place.name, spool, file->spool_name) != Moved::yes) {
+    throw ProblemError(409, "FILE_ORIGINAL_MISSING",
+                       "The original is no longer at " + file->published_as + ".");
+  }
+  const std::string parked_as = file->published_as;
+  clear_retry(*file);
+  file->state = FileState::received;
+  file->published_as.clear();
+  const base::Instant now = context_.now();
+  context_.store.write([&](Unit& unit) {
+    file->sequence = store::next_file_sequence(unit, file->partner, file->object);
+    if (!store::update_file(unit, *file)) {
+      throw ProblemError(409, "FILE_CHANGED", "Somebody else is working on this file.");
+    }
+    store::insert_file_step(unit, {file->id, file->state, now, "retried by " + actor});
+  });
+  ++file->version;
+  parked.remove_file(with_ending(place.name, ".reason.txt"));
+  base::log_notice("file.retried", {{"file", id}, {"actor", actor}}, "{} of {} is retried by {}",
+                   file->name, file->partner, actor);
+  pipeline_.offer(*file);
+  return *file;
+}
+
+}  // namespace sallyport::daemon

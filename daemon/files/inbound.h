@@ -1,0 +1,52 @@
+// The steps of an inbound file (spec/gateway.md 5), each from one recorded state to the next:
+//
+//   received --prepare--> decrypted --publish--> delivered --archive--> archived
+//        \-- a verdict against it --> failed (parked under /Archive/Failed with its reason)
+//
+// Where a file's bytes are tells how far an interrupted step came, because every move is one rename
+// whose target is in the journal before it is made:
+//   state decrypted, staged plaintext there   -> not published yet
+//   state decrypted, staged plaintext gone    -> published; only the record is missing
+//   state delivered, original in the spool    -> not archived yet; gone -> archived
+//   state failed, original in the spool       -> not parked yet
+// So each step can be run again after an interruption anywhere, and does what is left of it.
+//
+// Threads: different files in parallel; one file belongs to one caller at a time, and publish() of
+// one partner and object too. Failures: Overtaken, store::Error, base::SystemError and
+// pgp::PgpError mean that the step did not happen; retry_later() records that.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "daemon/files/context.h"
+#include "daemon/files/journal.h"
+#include "daemon/files/steps.h"
+#include "store/files.h"
+
+namespace sallyport::daemon {
+
+class Inbound {
+ public:
+  explicit Inbound(const FileContext& context) : context_(context) {}
+
+  [[nodiscard]] StepResult prepare(store::File& file);
+  [[nodiscard]] StepResult publish(store::File& file);
+  [[nodiscard]] StepResult archive(store::File& file);
+  /// What is left to do for a file in state failed or archived whose original is still in the
+  /// spool. Nothing if it is in its place already.
+  void settle_original(store::File& file);
+
+ private:
+  struct Judgement;
+  Judgement judge(const store::File& file, const Directory& spool, const Directory& staging);
+  StepResult reject(store::File& file, const std::string& code, const std::string& sentence);
+  void park(store::File& file);
+  void choose_archive_place(store::File& file, std::string_view area) const;
+  /// The original is under its published_as afterwards; takes another name where that is taken.
+  void move_original(store::File& file, std::string_view area);
+
+  FileContext context_;
+};
+
+}  // namespace sallyport::daemon

@@ -1,0 +1,234 @@
+#include "daemon/files/journal.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/file_io.h"
+#include "base/log.h"
+#include "daemon/files/names.h"
+#include "daemon/http/json.h"
+#include "store/notices.h"
+
+namespace sallyport::daemon {
+namespace {
+
+using store::File;
+using store::FileState;
+using store::Unit;
+
+/// A session sends UploadDone right after the rename. Within this time it may still be at its
+/// fsync; later nobody is.
+constexpr std::chrono::minutes upload_grace{10};
+
+constexpr std::array<std::pair<FileState, std::string_view>, 14> state_names{{
+    {FileState::receiving, "receiving"},
+    {FileState::received, "received"},
+    {FileState::decrypted, "decrypted"},
+    {FileState::delivered, "delivered"},
+    {FileState::archived, "archived"},
+    {FileState::backed_up, "backed_up"},
+    {FileState::failed, "failed"},
+    {FileState::aborted, "aborted"},
+    {FileState::queued, "queued"},
+    {FileState::held, "held"},
+    {FileState::encrypted, "encrypted"},
+    {FileState::available, "available"},
+    {FileState::downloaded, "downloaded"},
+    {FileState::collected, "collected"},
+}};
+
+[[noreturn]] void overtaken(const File& file) {
+  throw Overtaken("File " + file.id + " was changed by somebody else");
+}
+
+/// The name below the object's folder. The path is the whole truth: it has the sub-folders too.
+std::string name_in_object(const UploadIntent& intent) {
+  const std::string folder = virtual_path("/Incoming", intent.object, "");
+  if (intent.virtual_path.size() > folder.size() && intent.virtual_path.starts_with(folder)) {
+    return intent.virtual_path.substr(folder.size());
+  }
+  return intent.name;
+}
+
+}  // namespace
+
+std::string_view to_string(FileState state) {
+  for (const auto& [known, name] : state_names) {
+    if (known == state) return name;
+  }
+  return "unknown";
+}
+
+std::optional<FileState> parse_file_state(std::string_view text) {
+  for (const auto& [state, name] : state_names) {
+    if (name == text) return state;
+  }
+  return std::nullopt;
+}
+
+void commit_file(const FileContext& context, File& next, std::string_view step,
+                 const std::function<void(Unit&)>& also) {
+  const base::Instant now = context.now();
+  context.store.write([&](Unit& unit) {
+    if (!store::update_file(unit, next)) overtaken(next);
+    if (!step.empty()) {
+      store::insert_file_step(unit, {next.id, next.state, now, std::string(step)});
+    }
+    if (also) also(unit);
+  });
+  ++next.version;
+}
+
+UploadTicket Journal::begin_upload(const SessionPeer& peer, const UploadIntent& intent) {
+  File file;
+  file.id = base::random_id();
+  file.partner = peer.partner;
+  file.object = intent.object;
+  file.name = name_in_object(intent);
+  if (!split_name(file.name) || (!file.object.empty() && !is_component(file.object))) {
+    throw base::Error("The front named an upload \"" + intent.virtual_path +
+                      "\", which no file can be called");
+  }
+  file.spool_name = file.id;
+  file.state = FileState::receiving;
+  file.created = context_.now();
+  file.next_due = file.created + upload_grace;
+  file.uploader = Json::object({{"address", peer.address},
+                                {"banner", peer.banner},
+                                {"method", peer.method},
+                                {"fingerprint", peer.fingerprint}})
+                      .dump();
+  context_.store.write([&](Unit& unit) {
+    store::insert_file(unit, file);
+    store::insert_file_step(unit,
+                            {file.id, file.state, file.created, "upload complete, not yet ours"});
+  });
+  return {file.id, file.spool_name};
+}
+
+void Journal::finish_upload(const std::string& id, std::uint64_t size, const base::Sha256& sha256) {
+  const auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
+  if (!file) throw base::Error("The front reported an upload that was never begun: " + id);
+  const auto spooled = context_.spool(file->partner).look(file->spool_name);
+  if (!spooled || !S_ISREG(spooled->st_mode)) {
+    if (file->state != FileState::receiving && file->state != FileState::aborted) return;
+    throw base::Error("The front reported upload " + id + " as done, but it is not in the spool");
+  }
+  if (static_cast<std::uint64_t>(spooled->st_size) != size) {
+    throw base::Error("The front reported upload " + id + " with another size than it has");
+  }
+  record_received(*file, size, base::to_hex(sha256), "received");
+}
+
+void Journal::record_received(const File& seen, std::uint64_t size, const std::string& sha256,
+                              std::string_view step) {
+  const std::size_t line = std::hash<std::string>{}(seen.partner + '/' + seen.object);
+  const std::lock_guard lock(lines_[line % lines_.size()]);
+  const base::Instant now = context_.now();
+  std::optional<File> received;
+  context_.store.write([&](Unit& unit) {
+    received.reset();
+    auto file = store::find_file(unit, seen.id);
+    // A report that comes twice, or late, finds its work done.
+    if (!file || (file->state != FileState::receiving && file->state != FileState::aborted)) return;
+    file->state = FileState::received;
+    file->size = size;
+    file->sha256 = sha256;
+    file->received = now;
+    file->sequence = store::next_file_sequence(unit, file->partner, file->object);
+    file->next_due.reset();
+    if (!store::update_file(unit, *file)) {
+      throw store::Error(store::Failure::conflict, 0, "Upload " + file->id + " changed meanwhile");
+    }
+    ++file->version;
+    store::insert_file_step(unit, {file->id, file->state, now, std::string(step)});
+    received = std::move(file);
+  });
+  if (!received) return;
+  base::log_info("file.received",
+                 {{"file", received->id},
+                  {"partner", received->partner},
+                  {"object", received->object},
+                  {"name", received->name},
+                  {"bytes", received->size},
+                  {"sha256", received->sha256}},
+                 "received {} from {}", virtual_path("", received->object, received->name),
+                 received->partner);
+  received_(*received);
+}
+
+void Journal::abort_upload(const std::string& id) {
+  context_.store.write([&](Unit& unit) {
+    auto file = store::find_file(unit, id);
+    if (!file || file->state != FileState::receiving) return;
+    file->state = FileState::aborted;
+    file->next_due.reset();
+    if (!store::update_file(unit, *file)) {
+      throw store::Error(store::Failure::conflict, 0, "Upload " + id + " changed meanwhile");
+    }
+    store::insert_file_step(unit, {id, file->state, context_.now(), "the session gave up"});
+  });
+}
+
+void Journal::resolve_upload(const File& file) {
+  if (file.state != FileState::receiving) return;
+  const Directory spool = context_.spool(file.partner);
+  if (const auto fd = spool.open_file(file.spool_name)) {
+    // The rename is only durable once the directory is: what we record must not disappear again.
+    base::fsync_file(fd->get(), join(spool.path(), file.spool_name));
+    spool.sync();
+    const base::FileDigest digest =
+        base::digest_file(fd->get(), join(spool.path(), file.spool_name));
+    record_received(file, digest.size, base::to_hex(digest.sha256),
+                    "found whole in the spool after an interruption");
+    return;
+  }
+  if (context_.now() < file.created + upload_grace) return;
+  base::log_notice(
+      "file.upload_dropped", {{"file", file.id}, {"partner", file.partner}},
+      "upload of {} by {} was interrupted before it was ours; the partner was not told "
+      "that it was",
+      file.name, file.partner);
+  abort_upload(file.id);
+}
+
+void Journal::downloaded(const SessionPeer& peer, const std::string& path, std::uint64_t bytes,
+                         bool complete) {
+  if (!complete || !path.starts_with("/Outgoing/")) return;
+  context_.store.write([&](Unit& unit) {
+    auto file = store::find_published(unit, peer.partner, path);
+    if (!file || file->direction != store::Direction::outbound) return;
+    const std::string detail = "by " + peer.address + ", " + std::to_string(bytes) + " bytes";
+    if (file->state == FileState::available) {
+      file->state = FileState::downloaded;
+      if (!store::update_file(unit, *file)) {
+        throw store::Error(store::Failure::conflict, 0, "File " + file->id + " changed meanwhile");
+      }
+    }
+    store::insert_file_step(unit, {file->id, FileState::downloaded, context_.now(), detail});
+  });
+}
+
+void Journal::deleted(const SessionPeer& peer, const std::string& path) {
+  if (!path.starts_with("/Outgoing/")) return;
+  context_.store.write([&](Unit& unit) {
+    auto file = store::find_published(unit, peer.partner, path);
+    if (!file || file->direction != store::Direction::outbound) return;
+    if (file->state != FileState::available && file->state != FileState::downloaded) return;
+    const bool unread = file->state == FileState::available;
+    file->state = FileState::collected;
+    file->next_due.reset();
+    if (!store::update_file(unit, *file)) {
+      throw store::Error(store::Failure::conflict, 0, "File " + file->id + " changed meanwhile");
+    }
+    const base::Instant now = context_.now();
+    store::insert_file_step(
+        unit, {file->id, file->state, now,
+               "removed by " + peer.address + (unread ? " without a full download" : "")});
+    static_cast<void>(store::cancel_notices(unit, "file", file->id, "outbound_not_collected", now));
+  });
+}
+
+}  // namespace sallyport::daemon
