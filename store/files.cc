@@ -1,0 +1,232 @@
+#include "store/files.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "store/codec.h"
+
+namespace sallyport::store {
+namespace {
+
+/// The columns FILE_ of the catalogue, in their order.
+template <class Record, class Call>
+void fields(Record& file, Call&& call) {
+  call(file.partner, file.direction, file.object, file.name, file.spool_name, file.size,
+       file.sha256, file.state, file.created, file.received, file.sequence, file.reason_code,
+       file.reason, file.delivered_as, file.published_as, file.backup_at, file.verdict,
+       file.plain_sha256, file.uploader, file.attempts, file.retry_since, file.next_due,
+       file.claimed_by, file.claimed_until);
+}
+
+void bind_fields(Query& query, const File& file) {
+  fields(file, [&](const auto&... values) { query.bind(values...); });
+}
+
+void read_file(Query& query, File& file) {
+  query.read(file.id);
+  fields(file, [&](auto&... values) { query.read(values...); });
+  query.read(file.version);
+}
+
+template <class Record, class Call>
+void task_fields(Record& task, Call&& call) {
+  call(task.file_id, task.kind, task.created, task.next_due, task.attempts, task.last_error);
+}
+
+void read_task(Query& query, FileTask& task) {
+  task_fields(task, [&](auto&... values) { query.read(values...); });
+}
+
+template <class Record, class Call>
+void event_fields(Record& event, Call&& call) {
+  call(event.at, event.partner, event.event, event.path, event.address, event.banner,
+       event.fingerprint, event.bytes, event.duration_ms, event.detail);
+}
+
+}  // namespace
+
+void insert_file(Unit& unit, const File& file) {
+  Query query(unit, Sql::insert_file);
+  query.bind(file.id);
+  bind_fields(query, file);
+  query.bind(file.version).run();
+}
+
+std::optional<File> find_file(Unit& unit, std::string_view id) {
+  Query query(unit, Sql::find_file);
+  query.bind(id);
+  return first_of<File>(query, read_file);
+}
+
+bool update_file(Unit& unit, const File& file) {
+  Query query(unit, Sql::update_file);
+  bind_fields(query, file);
+  return query.bind(file.id, file.version).run() == 1;
+}
+
+void insert_file_step(Unit& unit, const FileStep& step) {
+  Query(unit, Sql::insert_file_step).bind(step.file_id, step.state, step.at, step.detail).run();
+}
+
+std::vector<FileStep> file_steps(Unit& unit, std::string_view file_id) {
+  Query query(unit, Sql::file_steps);
+  query.bind(file_id);
+  return all_of<FileStep>(query, [](Query& row, FileStep& step) {
+    row.read(step.file_id, step.state, step.at, step.detail);
+  });
+}
+
+std::int64_t next_file_sequence(Unit& unit, std::string_view partner, std::string_view object) {
+  Query(unit, Sql::next_file_sequence).bind(partner, object).run();
+  Query query(unit, Sql::file_sequence);
+  query.bind(partner, object);
+  std::int64_t sequence = 0;
+  if (query.next()) query.read(sequence);
+  return sequence;
+}
+
+// What asks for several states takes one index range a state and merges them here: a single
+// statement would sort all there is.
+
+std::vector<File> due_files(Unit& unit, const std::vector<FileState>& states, Instant now,
+                            unsigned limit) {
+  std::vector<File> files;
+  for (const FileState state : states) {
+    Query query(unit, Sql::due_files);
+    query.bind(state, now, limit);
+    while (query.next()) read_file(query, files.emplace_back());
+  }
+  std::sort(files.begin(), files.end(), [](const File& a, const File& b) {
+    return std::tie(a.next_due, a.id) < std::tie(b.next_due, b.id);
+  });
+  if (files.size() > limit) files.resize(limit);
+  return files;
+}
+
+std::optional<Instant> earliest_file_due(Unit& unit, const std::vector<FileState>& states) {
+  std::optional<Instant> earliest;
+  for (const FileState state : states) {
+    Query query(unit, Sql::earliest_file);
+    query.bind(state);
+    std::optional<Instant> due;
+    if (query.next()) query.read(due);
+    if (due && (!earliest || *due < *earliest)) earliest = due;
+  }
+  return earliest;
+}
+
+std::vector<File> files_in_states(Unit& unit, const std::vector<FileState>& states,
+                                  std::string_view after_id, unsigned limit) {
+  std::vector<File> files;
+  for (const FileState state : states) {
+    Query query(unit, Sql::files_in_state);
+    query.bind(state, after_id, limit);
+    while (query.next()) read_file(query, files.emplace_back());
+  }
+  std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.id < b.id; });
+  if (files.size() > limit) files.resize(limit);
+  return files;
+}
+
+std::optional<File> first_unpublished(Unit& unit, std::string_view partner, std::string_view object,
+                                      Instant released_before) {
+  std::optional<File> first;
+  for (const FileState state : {FileState::received, FileState::decrypted}) {
+    Query query(unit, Sql::first_unpublished);
+    query.bind(partner, object, state, released_before);
+    std::optional<File> file = first_of<File>(query, read_file);
+    if (file && (!first || file->sequence < first->sequence)) first = std::move(file);
+  }
+  return first;
+}
+
+ReceivedCount count_received(Unit& unit, std::string_view partner, std::string_view object,
+                             Instant from, Instant to, std::uint64_t least_size) {
+  Query query(unit, Sql::count_received);
+  query.bind(least_size, partner, object, from, to);
+  ReceivedCount count;
+  if (query.next()) query.read(count.files, count.too_small);
+  return count;
+}
+
+std::optional<File> find_delivered_content(Unit& unit, std::string_view partner,
+                                           std::string_view sha256, std::string_view except_id) {
+  Query query(unit, Sql::delivered_content);
+  query.bind(partner, sha256, except_id);
+  return first_of<File>(query, read_file);
+}
+
+std::optional<File> find_published(Unit& unit, std::string_view partner, std::string_view path) {
+  Query query(unit, Sql::published_file);
+  query.bind(partner, path);
+  return first_of<File>(query, read_file);
+}
+
+std::vector<File> list_files(Unit& unit, const FileFilter& filter, const File* after,
+                             unsigned limit) {
+  std::vector<With> clauses;
+  if (!filter.partner.empty()) clauses.emplace_back(Clause::file_partner);
+  if (!filter.object.empty()) clauses.emplace_back(Clause::file_object);
+  if (filter.direction) clauses.emplace_back(Clause::file_direction);
+  if (filter.state) clauses.emplace_back(Clause::file_state);
+  if (!filter.name.empty()) clauses.emplace_back(Clause::file_name);
+  if (filter.since) clauses.emplace_back(Clause::file_since);
+  if (filter.until) clauses.emplace_back(Clause::file_until);
+  if (after != nullptr) clauses.emplace_back(Clause::older_than);
+  clauses.emplace_back(Clause::newest_first);
+  Query query(unit, Sql::list_files, clauses);
+  if (!filter.partner.empty()) query.bind(filter.partner);
+  if (!filter.object.empty()) query.bind(filter.object);
+  if (filter.direction) query.bind(*filter.direction);
+  if (filter.state) query.bind(*filter.state);
+  if (!filter.name.empty()) query.bind(filter.name);
+  if (filter.since) query.bind(*filter.since);
+  if (filter.until) query.bind(*filter.until);
+  if (after != nullptr) query.bind(after->created, after->created, after->id);
+  query.bind(limit);
+  return all_of<File>(query, read_file);
+}
+
+void put_file_task(Unit& unit, const FileTask& task) {
+  Query query(unit, Sql::put_file_task);
+  task_fields(task, [&](const auto&... values) { query.bind(values...); });
+  query.run();
+}
+
+bool delete_file_task(Unit& unit, std::string_view file_id, std::string_view kind) {
+  return Query(unit, Sql::delete_file_task).bind(file_id, kind).run() == 1;
+}
+
+std::vector<FileTask> file_tasks(Unit& unit, std::string_view file_id) {
+  Query query(unit, Sql::file_tasks);
+  query.bind(file_id);
+  return all_of<FileTask>(query, read_task);
+}
+
+std::vector<FileTask> due_file_tasks(Unit& unit, Instant now, unsigned limit) {
+  Query query(unit, Sql::due_file_tasks);
+  query.bind(now, limit);
+  return all_of<FileTask>(query, read_task);
+}
+
+std::optional<Instant> earliest_file_task(Unit& unit) {
+  return one_instant(unit, Sql::earliest_file_task);
+}
+
+void insert_session_event(Unit& unit, const SessionEvent& event) {
+  Query query(unit, Sql::insert_session_event);
+  event_fields(event, [&](const auto&... values) { query.bind(values...); });
+  query.run();
+}
+
+std::vector<SessionEvent> list_session_events(Unit& unit, std::string_view partner,
+                                              unsigned limit) {
+  Query query(unit, partner.empty() ? Sql::list_session_events : Sql::partner_session_events);
+  if (!partner.empty()) query.bind(partner);
+  query.bind(limit);
+  return all_of<SessionEvent>(query, [](Query& row, SessionEvent& event) {
+    event_fields(event, [&](auto&... values) { row.read(values...); });
+  });
+}
+
+}  // namespace sallyport::store

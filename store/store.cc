@@ -1,0 +1,215 @@
+#include "store/store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "base/locked.h"
+#include "base/log.h"
+#include "store/migrations.h"
+#include "store/unit.h"
+
+namespace sallyport::store {
+namespace {
+
+constexpr int most_attempts = 5;
+/// Longer than any unit of work should take: then something hangs, and saying so is better than
+/// waiting on.
+constexpr std::chrono::seconds most_waiting{30};
+
+/// Idle connections, at most `limit` in use. Threads: any. The pool outlives what it lends.
+class Pool {
+ public:
+  using Connect = std::function<std::unique_ptr<Connection>()>;
+
+  Pool(unsigned limit, Connect connect) : limit_(limit), connect_(std::move(connect)) {}
+
+  class Lease {
+   public:
+    Lease(Pool& pool, std::unique_ptr<Connection> connection, unsigned generation)
+        : pool_(pool), connection_(std::move(connection)), generation_(generation) {}
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease() { pool_.give_back(std::move(connection_), generation_); }
+    Connection& operator*() { return *connection_; }
+
+   private:
+    Pool& pool_;
+    std::unique_ptr<Connection> connection_;
+    unsigned generation_;
+  };
+
+  [[nodiscard]] Lease take() {
+    std::unique_ptr<Connection> idle;
+    unsigned generation = 0;
+    {
+      auto state = state_.lock();
+      if (!state.wait_for(freed_, most_waiting, [&] { return state->in_use < limit_; })) {
+        throw Error(Failure::unavailable, 0,
+                    fmt::format("all {} connections to the database have been busy for {} s; "
+                                "allow more of them, or look for what holds them",
+                                limit_, most_waiting.count()));
+      }
+      ++state->in_use;
+      generation = state->generation;
+      if (!state->idle.empty()) {
+        idle = std::move(state->idle.back());
+        state->idle.pop_back();
+      }
+    }
+    if (idle) return Lease(*this, std::move(idle), generation);
+    try {
+      return Lease(*this, connect_(), generation);
+    } catch (...) {
+      give_back(nullptr, generation);
+      throw;
+    }
+  }
+
+ private:
+  struct State {
+    std::vector<std::unique_ptr<Connection>> idle;
+    unsigned in_use = 0;
+    unsigned generation = 0;
+  };
+
+  void give_back(std::unique_ptr<Connection> connection, unsigned generation) noexcept {
+    std::vector<std::unique_ptr<Connection>> dropped;  // closed after the lock is released
+    {
+      auto state = state_.lock();
+      --state->in_use;
+      if (connection && !connection->usable()) {
+        // What was idle meanwhile has hardly fared better.
+        ++state->generation;
+        dropped.swap(state->idle);
+        dropped.push_back(std::move(connection));
+      } else if (connection && generation == state->generation) {
+        state->idle.push_back(std::move(connection));
+      } else {
+        dropped.push_back(std::move(connection));
+      }
+    }
+    freed_.notify_one();
+  }
+
+  unsigned limit_;
+  Connect connect_;
+  std::condition_variable freed_;
+  base::Locked<State> state_;
+};
+
+/// Marks the thread that is in a unit of work: a second one inside could wait for the first for
+/// ever.
+thread_local bool in_unit = false;
+
+class InUnit {
+ public:
+  InUnit() {
+    if (in_unit) throw Error(Failure::broken, 0, "a unit of work was begun inside another one");
+    in_unit = true;
+  }
+  ~InUnit() { in_unit = false; }
+  InUnit(const InUnit&) = delete;
+  InUnit& operator=(const InUnit&) = delete;
+};
+
+void pause_before_retry(int attempt) {
+  // Some randomness, or two that are in each other's way would stay so.
+  thread_local std::minstd_rand random{std::random_device{}()};
+  const int most = 10 << attempt;
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(std::uniform_int_distribution<int>(1, most)(random)));
+}
+
+class PooledStore final : public Store {
+ public:
+  explicit PooledStore(Options options)
+      : options_(std::move(options)),
+        // SQLite has one writer at a time anyway: waiting here is fairer than waiting there.
+        writers_(is_sqlite() ? 1 : std::max(1U, options_.connections),
+                 [this] { return connect(true); }),
+        readers_(std::max(1U, is_sqlite() ? options_.connections - 1 : 1U),
+                 [this] { return connect(false); }) {
+    Pool::Lease connection = writers_.take();
+    migrate(*connection, options_);
+  }
+
+  Dialect dialect() const override { return options_.dialect; }
+
+  void ping() override {
+    run(false, [](Unit& unit) {
+      Prepared& prepared = unit.prepare(Sql::ping);
+      (void)prepared.next();
+      prepared.reset();
+    });
+  }
+
+ protected:
+  void run(bool writes, const std::function<void(Unit&)>& work) override {
+    const InUnit mark;
+    bool reconnected = false;
+    for (int attempt = 1;; ++attempt) {
+      Stage stage = Stage::connecting;
+      try {
+        run_once(writes, work, stage);
+        return;
+      } catch (const Error& error) {
+        if (error.kind() == Failure::conflict && attempt < most_attempts) {
+          base::log_debug("store.conflict", {{"attempt", attempt}, {"code", error.code()}}, "{}",
+                          error.what());
+        } else if (stage == Stage::working && error.kind() == Failure::unavailable &&
+                   !reconnected) {
+          // Nothing was committed: once more, on a fresh connection.
+          reconnected = true;
+          continue;
+        } else {
+          throw;
+        }
+      }
+      pause_before_retry(attempt);
+    }
+  }
+
+ private:
+  enum class Stage { connecting, working, committing };
+
+  [[nodiscard]] bool is_sqlite() const { return options_.dialect == Dialect::sqlite; }
+
+  std::unique_ptr<Connection> connect(bool writes) {
+    return is_sqlite() ? connect_sqlite(options_, writes) : connect_mysql(options_);
+  }
+
+  void run_once(bool writes, const std::function<void(Unit&)>& work, Stage& stage) {
+    Pool::Lease lease = writes || !is_sqlite() ? writers_.take() : readers_.take();
+    Connection& connection = *lease;
+    stage = Stage::working;
+    connection.begin(writes);
+    try {
+      Unit unit(connection, options_.dialect);
+      work(unit);
+      unit.finish();
+      stage = Stage::committing;
+      connection.commit();
+    } catch (...) {
+      connection.rollback();
+      throw;
+    }
+  }
+
+  Options options_;
+  Pool writers_;
+  Pool readers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> open_store(Options options) {
+  return std::make_unique<PooledStore>(std::move(options));
+}
+
+}  // namespace sallyport::store
