@@ -43,7 +43,6 @@ struct EngineOptions {
   /// The program that takes on the limits and becomes gpg. Empty: beside this program, else the
   /// installed one in libexec.
   std::filesystem::path limiter;
-  std::filesystem::path gpg = "/usr/bin/gpg";
   /// Agents that share the secret keys; the private-key work of one agent is done on one core.
   unsigned agents = 2;
   std::chrono::seconds cpu_limit{600};            ///< per gpg process
@@ -149,10 +148,12 @@ class Engine {
   [[nodiscard]] Outcome encrypt_and_sign(const std::filesystem::path& input,
                                          const std::filesystem::path& output,
                                          const Sealing& sealing);
-  /// Text with a signature around it; `text` must be UTF-8 and gets a final newline.
+  /// Text with a signature around it; `text` must be UTF-8 and gets a final newline. Trailing
+  /// spaces of its lines are not part of what is signed.
   [[nodiscard]] Outcome clear_sign(std::string_view text, const std::string& signer,
                                    std::string& signed_text,
                                    std::optional<base::Instant> now = std::nullopt);
+  /// A signature apart from its data; `sealing.recipients` has no meaning here.
   [[nodiscard]] Outcome sign_detached(const std::filesystem::path& data,
                                       const std::filesystem::path& output, const Sealing& sealing);
 
@@ -164,7 +165,8 @@ class Engine {
   [[nodiscard]] ImportResult import_own_key(std::string_view key_data);
   /// Takes a partner's public key: one certificate, no secret parts, strong enough, and with
   /// something in it that can sign or encrypt.
-  [[nodiscard]] ImportResult import_public_key(std::string_view key_data);
+  [[nodiscard]] ImportResult import_public_key(std::string_view key_data,
+                                               std::optional<base::Instant> now = std::nullopt);
   /// What import_public_key would see, without importing. Several certificates: all of them.
   [[nodiscard]] std::vector<Key> inspect_keys(std::string_view key_data);
 
@@ -177,9 +179,8 @@ class Engine {
   bool delete_key(const std::string& fingerprint, bool with_secret = false);
 
  private:
-  class Homes;
-  EngineOptions options_;
-  std::unique_ptr<Homes> homes_;
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
 };
 
 }  // namespace sallyport::pgp
