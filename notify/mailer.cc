@@ -1,10 +1,12 @@
 #include "notify/mailer.h"
 
 #include <Poco/Exception.h>
+#include <Poco/HMACEngine.h>
+#include <Poco/MD5Engine.h>
 #include <Poco/Net/DNS.h>
+#include <Poco/Net/DialogSocket.h>
 #include <Poco/Net/HostEntry.h>
 #include <Poco/Net/NetException.h>
-#include <Poco/Net/SMTPClientSession.h>
 #include <Poco/Net/SSLException.h>
 #include <Poco/Net/SecureStreamSocket.h>
 #include <Poco/Timespan.h>
@@ -37,33 +39,59 @@ struct Reply {
   [[nodiscard]] bool intermediate() const { return code / 100 == 3; }
 };
 
-/// Poco's SMTP session, of which we use the dialogue and CRAM-MD5. Its own login() and
-/// sendMessage() hide the server's answers, which the ledger keeps.
-class Session : public Poco::Net::SMTPClientSession {
+/// The dialogue of SMTP over Poco's sockets. Poco's SMTPClientSession is not used for it: it hides
+/// the server's answers, which the ledger keeps, and its reader (1.11) never returns when a server
+/// hangs up within an answer of several lines.
+class Session {
  public:
-  explicit Session(const Poco::Net::StreamSocket& stream) : SMTPClientSession(stream) {}
+  explicit Session(const Poco::Net::StreamSocket& stream) : socket_(stream) {}
 
-  Poco::Net::DialogSocket& dialog() { return socket(); }
-  void cram_md5(const std::string& user, const std::string& password) {
-    loginUsingCRAMMD5(user, password);
-  }
+  Poco::Net::DialogSocket& socket() { return socket_; }
 
   Reply read() {
-    std::string response;
     Reply reply;
-    reply.code = socket().receiveStatusMessage(response);
-    raw_ = response;
-    reply.text = clean_line(response, 300);
-    return reply;
+    raw_.clear();
+    for (std::size_t lines = 0; lines < most_lines; ++lines) {
+      const std::optional<std::string> line = read_line();
+      // Whatever is no answer of SMTP counts as a closed connection: nothing after it can be
+      // trusted.
+      if (!line || line->size() < 3 ||
+          line->find_first_not_of("0123456789") != (line->size() == 3 ? std::string::npos : 3))
+        return {};
+      raw_ += *line + '\n';
+      if (line->size() > 3 && (*line)[3] == '-') continue;
+      reply.code = std::stoi(line->substr(0, 3));
+      reply.text = clean_line(raw_, 300);
+      return reply;
+    }
+    return {};
   }
   Reply command(const std::string& line) {
-    socket().sendMessage(line);
+    socket_.sendMessage(line);
     return read();
   }
   /// The last answer as it came, with its lines.
   [[nodiscard]] const std::string& raw() const { return raw_; }
 
  private:
+  static constexpr std::size_t most_lines = 200;
+  static constexpr std::size_t longest_line = 4096;  // RFC 5321 asks for 512
+
+  std::optional<std::string> read_line() {
+    std::string line;
+    while (line.size() < longest_line) {
+      const int c = socket_.get();
+      if (c < 0) return std::nullopt;
+      if (c == '\n') {
+        if (!line.empty() && line.back() == '\r') line.pop_back();
+        return line;
+      }
+      line += static_cast<char>(c);
+    }
+    return std::nullopt;
+  }
+
+  Poco::Net::DialogSocket socket_;
   std::string raw_;
 };
 
@@ -120,6 +148,18 @@ std::string machine_name() {
 
 Poco::Timespan timespan(std::chrono::milliseconds time) {
   return {0, time.count() * 1000};
+}
+
+/// RFC 2195: the answer to the challenge of "334 <base64>".
+std::string cram_md5(std::string_view challenge_line, const std::string& user,
+                     const std::string& password) {
+  challenge_line.remove_prefix(std::min<std::size_t>(4, challenge_line.size()));
+  while (!challenge_line.empty() && challenge_line.back() <= ' ') challenge_line.remove_suffix(1);
+  const auto challenge = base::from_base64(challenge_line);
+  if (!challenge) return "*";  // gives up: the server answers 501
+  Poco::HMACEngine<Poco::MD5Engine> mac(password);
+  mac.update(*challenge);
+  return base::to_base64(user + ' ' + Poco::DigestEngine::digestToHex(mac.digest()));
 }
 
 /// SMTP data: a dot that begins a line is doubled (RFC 5321 4.5.2), and the end mark follows.
@@ -194,7 +234,7 @@ class Mailer::Impl {
     const SigpipeGuard guard;
     try {
       watchdog_.arm(std::chrono::seconds{2});
-      session_->dialog().setReceiveTimeout(Poco::Timespan(2, 0));
+      session_->socket().setReceiveTimeout(Poco::Timespan(2, 0));
       (void)session_->command("QUIT");
     } catch (...) {  // the server is gone: what was accepted stays accepted
     }
@@ -284,7 +324,7 @@ class Mailer::Impl {
       if (!reply.positive()) refuse("STARTTLS", reply);
       // Assigning the socket also drops what was buffered: an answer that somebody slipped in
       // before the handshake must not count as one that came after it.
-      session_->dialog() = encrypt(session_->dialog());
+      session_->socket() = encrypt(session_->socket());
       capabilities = greet();
     }
     if (!settings_.user.empty()) log_in(capabilities);
@@ -345,12 +385,9 @@ class Mailer::Impl {
       if (reply.intermediate()) reply = session_->command(base::to_base64(settings_.user));
       if (reply.intermediate()) reply = session_->command(base::to_base64(password));
     } else if (capabilities.offers("CRAM-MD5")) {
-      try {
-        session_->cram_md5(settings_.user, password);
-        reply.code = 235;
-      } catch (const Poco::Net::SMTPException& e) {
-        reply = {e.code() != 0 ? e.code() : 535, clean_line(e.message(), 200)};
-      }
+      reply = session_->command("AUTH CRAM-MD5");
+      if (reply.intermediate())
+        reply = session_->command(cram_md5(session_->raw(), settings_.user, password));
     } else {
       base::wipe(password);
       throw ConversationError{unavailable(fmt::format(
@@ -397,7 +434,7 @@ class Mailer::Impl {
     while (!data.empty()) {
       constexpr std::size_t piece = 16 * 1024;
       const int sent =
-          session_->dialog().sendBytes(data.data(), static_cast<int>(std::min(data.size(), piece)));
+          session_->socket().sendBytes(data.data(), static_cast<int>(std::min(data.size(), piece)));
       if (sent <= 0) refuse("the message", Reply{});
       data.remove_prefix(static_cast<std::size_t>(sent));
     }
