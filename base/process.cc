@@ -165,7 +165,7 @@ class Child {
     while (!wait_for_event(ended.get(), started)) {
     }
     // Not yet reaped, so the number of the group cannot have been given to another one.
-    ::kill(-pid_, SIGKILL);
+    if (!request_.starts_daemon) ::kill(-pid_, SIGKILL);
     for (std::size_t i = 0; i < outputs_.size(); ++i) drain(i);
     reap();
   }

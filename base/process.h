@@ -39,6 +39,10 @@ struct ProcessRequest {
 
   std::optional<std::string_view> input;  ///< what the child reads from descriptor 0
   std::optional<std::chrono::milliseconds> deadline;
+
+  /// The program starts a daemon, which leaves the group only after its parent has ended: what is
+  /// left of the group is killed only when the deadline passes.
+  bool starts_daemon = false;
 };
 
 struct ProcessResult {

@@ -163,8 +163,9 @@ void ArmourScanner::flush() {
 }
 
 Inspection ArmourScanner::finish() {
-  // The last line may have no end.
-  if (state_ == State::end || state_ == State::tail) on_line();
+  // The last line may have no end, or be cut off.
+  const bool is_cut = end_mark.starts_with(line_);
+  if ((state_ == State::end || state_ == State::tail) && !is_cut) on_line();
   Inspection inner = packets_.finish();
   Inspection report = inner;
   report.armoured = true;

@@ -43,6 +43,9 @@ constexpr std::string_view gpg_conf =
 
 constexpr std::string_view secret_keys = "private-keys-v1.d";
 constexpr std::string_view keyring_name = "pubring.kbx";
+/// Says nothing here, where every key was looked at before it was imported, but gpg dies without
+/// it.
+constexpr std::string_view trust_name = "trustdb.gpg";
 
 constexpr std::string_view agent_conf =
     "# Written by sallyportd at each start.\n"
@@ -171,22 +174,25 @@ void Home::make_agent_directory(const fs::path& directory) {
   const fs::path keyring = keyring_directory() / keyring_name;
   if (!fs::exists(keyring) && fs::exists(directory / keyring_name))
     fs::rename(directory / keyring_name, keyring);
-  base::write_file_durably(directory / "gpg.conf",
-                           fmt::format("{}keyring {}\n", gpg_conf, keyring.string()));
+  base::write_file_durably(
+      directory / "gpg.conf",
+      fmt::format("{}keyring {}\ntrustdb-name {}\n", gpg_conf, keyring.string(),
+                  (keyring_directory() / trust_name).string()));
   base::make_directories(directory / secret_keys, 0700);
 }
 
 /// gpg makes an empty keyring on its first use, but cannot where it works on messages.
 void Home::make_keyring() {
   const fs::path keyring = keyring_directory() / keyring_name;
-  if (fs::exists(keyring)) return;
+  const fs::path trust = keyring_directory() / trust_name;
+  if (fs::exists(keyring) && fs::exists(trust)) return;
   base::ProcessRequest request;
-  request.argv = {limiter_, "--homedir", options_.home, "--list-keys"};
+  request.argv = {limiter_, "--homedir", options_.home, "--trust-model", "pgp", "--check-trustdb"};
   request.environment = environment(options_.home);
   request.captures = {{2, 4000}};
   request.deadline = std::chrono::seconds(30);
   const base::ProcessResult result = base::run_process(request);
-  if (!fs::exists(keyring))
+  if (!fs::exists(keyring) || !fs::exists(trust))
     throw PgpError("gpg made no keyring: " + printable_log(result.captured[0]));
 }
 
@@ -222,6 +228,7 @@ void Home::start_agent(Agent& agent) {
   }
   base::ProcessRequest request;
   request.argv = {SALLYPORT_GPG_AGENT, "--homedir", agent.directory, "--daemon"};
+  request.starts_daemon = true;
   request.environment = environment(agent.directory);
   request.captures = {{2, 4000}};
   request.deadline = std::chrono::seconds(30);

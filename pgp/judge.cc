@@ -116,7 +116,17 @@ Reason judge_one_signature(const GpgSignature& from, const Signature& signature,
   return Reason::signature_bad;
 }
 
-Reason judge_decryption(const Verdict& verdict, const GpgRun& run) {
+Reason judge_signatures(const Verdict& verdict, const GpgRun& run, const Acceptance& acceptance) {
+  for (std::size_t i = 0; i < verdict.signatures.size(); ++i) {
+    const Reason reason = judge_one_signature(run.status.signatures[i], verdict.signatures[i], run);
+    if (reason != Reason::none) return reason;
+  }
+  if (!acceptance.signature_required) return Reason::none;
+  if (verdict.signatures.empty()) return Reason::signature_missing;
+  return verdict.signer().empty() ? Reason::signature_not_pinned : Reason::none;
+}
+
+Reason judge_decryption(const Verdict& verdict, const GpgRun& run, const Acceptance& acceptance) {
   const GpgStatus& status = run.status;
   if (status.begin_decryption > 1) return Reason::extra_data;
   // Told only once the session key was found and fitted.
@@ -128,9 +138,13 @@ Reason judge_decryption(const Verdict& verdict, const GpgRun& run) {
   }
   if (status.cipher != 0 && is_weak_cipher(status.cipher)) return Reason::weak_algorithm;
   if (status.cipher != 0 && !status.has_integrity) return Reason::no_integrity;
-  if (!status.decryption_okay || !status.good_mdc || status.bad_mdc || status.decryption_failed)
-    return Reason::damaged;
-  return Reason::none;
+  if (status.bad_mdc || status.decryption_failed) return Reason::damaged;
+  // At a bad or expired signature gpg gives up before it has checked the rest.
+  if (status.decryption_okay && status.good_mdc) return Reason::none;
+  const Reason signatures = judge_signatures(verdict, run, acceptance);
+  const bool is_by_signature = !verdict.signatures.empty() && signatures != Reason::none &&
+                               signatures != Reason::signature_not_pinned;
+  return is_by_signature ? signatures : Reason::damaged;
 }
 
 Reason judge_own_key(const Verdict& verdict, const std::vector<Key>& own_keys, base::Instant now) {
@@ -140,16 +154,6 @@ Reason judge_own_key(const Verdict& verdict, const std::vector<Key>& own_keys, b
     if (key.is_expired(now)) return Reason::own_key_expired;
   }
   return Reason::none;
-}
-
-Reason judge_signatures(const Verdict& verdict, const GpgRun& run, const Acceptance& acceptance) {
-  for (std::size_t i = 0; i < verdict.signatures.size(); ++i) {
-    const Reason reason = judge_one_signature(run.status.signatures[i], verdict.signatures[i], run);
-    if (reason != Reason::none) return reason;
-  }
-  if (!acceptance.signature_required) return Reason::none;
-  if (verdict.signatures.empty()) return Reason::signature_missing;
-  return verdict.signer().empty() ? Reason::signature_not_pinned : Reason::none;
 }
 
 }  // namespace
@@ -213,7 +217,7 @@ void judge_message(Verdict& verdict, const GpgRun& run, const Acceptance& accept
   const bool is_detached = verdict.inspection.kind == Kind::detached_signature;
   const auto judge = [&]() -> Reason {
     if (verdict.inspection.kind == Kind::encrypted) {
-      if (const Reason reason = judge_decryption(verdict, run); reason != Reason::none)
+      if (const Reason reason = judge_decryption(verdict, run, acceptance); reason != Reason::none)
         return reason;
     } else if (status.begin_decryption > 0) {
       return Reason::malformed;  // an encrypted message inside of one that is not

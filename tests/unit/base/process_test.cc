@@ -111,6 +111,14 @@ TEST(Process, WhatTheProgramLeftBehindIsKilledAndNotWaitedFor) {
   EXPECT_TRUE(is_gone(std::stoi(result.captured[0])));
 }
 
+TEST(Process, ADaemonMayStayIfItWasAskedFor) {
+  ProcessRequest request = shell("sleep 300 & echo $!");
+  request.starts_daemon = true;
+  const pid_t daemon = std::stoi(run_process(request).captured[0]);
+  EXPECT_EQ(::kill(daemon, SIGKILL), 0);
+  EXPECT_TRUE(is_gone(daemon));
+}
+
 TEST(Process, ChildHasOnlyTheNamedDescriptorsAndEnvironment) {
   const UniqueFd kept = open_file("/proc/self/status", O_RDONLY);
   const UniqueFd leaky(::open("/proc/self/status", O_RDONLY));  // without close-on-exec
