@@ -269,7 +269,7 @@ Problem read_entries(const RawValue& raw, const std::vector<Column>& columns,
   return std::nullopt;
 }
 
-std::string quoted(std::string_view text) {
+std::string toml_text(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') {
@@ -298,7 +298,7 @@ std::string print_size(std::uint64_t bytes) {
 
 std::string print_list(const std::vector<std::string>& texts) {
   std::string out = "[";
-  for (const std::string& text : texts) out += (out.size() > 1 ? ", " : "") + quoted(text);
+  for (const std::string& text : texts) out += (out.size() > 1 ? ", " : "") + toml_text(text);
   return out + "]";
 }
 

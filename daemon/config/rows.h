@@ -45,7 +45,7 @@ Problem read(const RawValue& raw, base::Period& value);
 Problem read(const RawValue& raw, std::string& value);
 Problem read(const RawValue& raw, std::vector<std::string>& value);
 Problem read(const RawValue& raw, std::vector<base::Seconds>& value);
-std::string quoted(std::string_view text);
+std::string toml_text(std::string_view text);
 std::string print_size(std::uint64_t bytes);
 std::string print_list(const std::vector<std::string>& texts);
 std::string print_list(const std::vector<base::Seconds>& lengths);
@@ -116,7 +116,7 @@ Option duration(std::string_view name, Access at, base::Seconds least, base::Sec
     at(config) = value;
     return std::nullopt;
   };
-  row.print = [at](const Config& config) { return quoted(base::format_duration(at(config))); };
+  row.print = [at](const Config& config) { return toml_text(base::format_duration(at(config))); };
   return row;
 }
 
@@ -158,7 +158,7 @@ Option period(std::string_view name, Access at, When when, std::string_view help
     at(config) = value;
     return std::nullopt;
   };
-  row.print = [at](const Config& config) { return quoted(base::format_period(at(config))); };
+  row.print = [at](const Config& config) { return toml_text(base::format_period(at(config))); };
   return row;
 }
 
@@ -175,7 +175,7 @@ Option text(std::string_view name, Access at, std::string type, Check check, Whe
     at(config) = std::move(value);
     return std::nullopt;
   };
-  row.print = [at](const Config& config) { return quoted(at(config)); };
+  row.print = [at](const Config& config) { return toml_text(at(config)); };
   return row;
 }
 
@@ -196,7 +196,7 @@ Option choice(std::string_view name, Access at, std::vector<std::string> choices
     }
     return "must be " + type;
   };
-  row.print = [at](const Config& config) { return quoted(at(config)); };
+  row.print = [at](const Config& config) { return toml_text(at(config)); };
   return row;
 }
 
@@ -208,7 +208,7 @@ Option list(std::string_view name, Access at, std::string type, Check check, Whe
     std::vector<std::string> values;
     if (auto problem = read(raw, values)) return problem;
     for (const std::string& value : values) {
-      if (auto problem = check(value)) return "has " + quoted(value) + ", which " + *problem;
+      if (auto problem = check(value)) return "has " + toml_text(value) + ", which " + *problem;
     }
     at(config) = std::move(values);
     return std::nullopt;
