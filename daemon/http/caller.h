@@ -49,4 +49,16 @@ class AccessObserver {
   virtual void access_changed() = 0;
 };
 
+/// Several observers as one; add all before the first change.
+class AccessObservers final : public AccessObserver {
+ public:
+  void add(AccessObserver& observer) { observers_.push_back(&observer); }
+  void access_changed() override {
+    for (AccessObserver* observer : observers_) observer->access_changed();
+  }
+
+ private:
+  std::vector<AccessObserver*> observers_;
+};
+
 }  // namespace sallyport::daemon

@@ -61,7 +61,11 @@ std::string percent_encode(std::string_view text) {
 
 std::string header_encode(std::string_view text, std::string_view also) {
   std::string out;
-  out.reserve(text.size());
+  append_header_encoded(out, text, also);
+  return out;
+}
+
+void append_header_encoded(std::string& out, std::string_view text, std::string_view also) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     const bool at_end = i == 0 || i + 1 == text.size();
@@ -72,7 +76,6 @@ std::string header_encode(std::string_view text, std::string_view also) {
       append_escaped(out, c);
     }
   }
-  return out;
 }
 
 std::optional<std::vector<std::pair<std::string, std::string>>> parse_query(std::string_view text) {

@@ -19,6 +19,7 @@ namespace sallyport::daemon {
 /// For the value of a header: printable ASCII stays, but for '%', anything in `also`, and spaces at
 /// the ends; the rest is percent-encoded. Nothing that ends a header comes through.
 [[nodiscard]] std::string header_encode(std::string_view text, std::string_view also = {});
+void append_header_encoded(std::string& out, std::string_view text, std::string_view also = {});
 
 /// "a=1&b=2", names and values decoded, in order; nullopt if any of it is malformed.
 [[nodiscard]] std::optional<std::vector<std::pair<std::string, std::string>>> parse_query(
