@@ -29,6 +29,8 @@ struct Activity {
   std::string changes;  ///< JSON: old and new, never a secret
   base::Sha256 previous_hash{};
   base::Sha256 hash{};  ///< SHA-256(previous_hash, canonical content)
+
+  friend bool operator==(const Activity&, const Activity&) = default;
 };
 
 struct ActivityCheckpoint {
@@ -37,6 +39,8 @@ struct ActivityCheckpoint {
   base::Sha256 hash{};
   Instant at{};
   std::string authenticator;  ///< hex HMAC with a credential that is not in the store
+
+  friend bool operator==(const ActivityCheckpoint&, const ActivityCheckpoint&) = default;
 };
 
 /// The bytes that are hashed after the previous hash: length-prefixed fields in a fixed order.

@@ -20,12 +20,16 @@ struct Administrator {
   bool active = true;
   std::vector<std::string> groups;  ///< group ids
   Instant created{};
+
+  friend bool operator==(const Administrator&, const Administrator&) = default;
 };
 
 struct Group {
   std::string id;
   std::string name;
   std::vector<Privilege> privileges;
+
+  friend bool operator==(const Group&, const Group&) = default;
 };
 
 enum class TokenKind { access, gateway };
@@ -40,6 +44,8 @@ struct Token {
   std::optional<Instant> expires;
   std::optional<Instant> revoked;
   std::optional<Instant> next_due;
+
+  friend bool operator==(const Token&, const Token&) = default;
 };
 
 void insert_administrator(Unit& unit, const Administrator& administrator);

@@ -23,6 +23,8 @@ struct Node {
   std::string name;
   Instant last_seen{};
   Instant usage_flushed{};  ///< every use up to this instant is in the store
+
+  friend bool operator==(const Node&, const Node&) = default;
 };
 void put_node(Unit& unit, const Node& node);
 [[nodiscard]] std::vector<Node> list_nodes(Unit& unit);

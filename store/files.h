@@ -64,6 +64,8 @@ struct File {
   std::string claimed_by;
   std::optional<Instant> claimed_until;
   std::int64_t version = 0;
+
+  friend bool operator==(const File&, const File&) = default;
 };
 
 struct FileStep {
@@ -71,6 +73,8 @@ struct FileStep {
   FileState state = FileState::receiving;
   Instant at{};
   std::string detail;
+
+  friend bool operator==(const FileStep&, const FileStep&) = default;
 };
 
 void insert_file(Unit& unit, const File& file);
@@ -109,6 +113,8 @@ void insert_file_step(Unit& unit, const FileStep& step);
 struct ReceivedCount {
   std::int64_t files = 0;
   std::int64_t too_small = 0;
+
+  friend bool operator==(const ReceivedCount&, const ReceivedCount&) = default;
 };
 [[nodiscard]] ReceivedCount count_received(Unit& unit, std::string_view partner,
                                            std::string_view object, Instant from, Instant to,
@@ -136,6 +142,8 @@ struct FileTask {
   Instant next_due{};
   std::int32_t attempts = 0;
   std::string last_error;
+
+  friend bool operator==(const FileTask&, const FileTask&) = default;
 };
 /// Inserts or replaces.
 void put_file_task(Unit& unit, const FileTask& task);
@@ -157,6 +165,8 @@ struct SessionEvent {
   std::uint64_t bytes = 0;
   std::int64_t duration_ms = 0;
   std::string detail;  ///< reason of a refusal, for us only
+
+  friend bool operator==(const SessionEvent&, const SessionEvent&) = default;
 };
 void insert_session_event(Unit& unit, const SessionEvent& event);
 /// Newest first; of all partners if `partner` is empty.

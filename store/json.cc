@@ -47,6 +47,12 @@ void parse_objects(const std::string& json, std::vector<Item>& list,
   });
 }
 
+/// Poco takes nothing but UTF-8.
+std::string clean(const std::string& text) {
+  std::string copy;
+  return std::string(valid_utf8(text, copy));
+}
+
 std::string member(const Object& object, const std::string& name) {
   return object.optValue<std::string>(name, {});
 }
@@ -55,10 +61,10 @@ Array privilege_array(const std::vector<Privilege>& list) {
   Array array;
   for (const Privilege& privilege : list) {
     Object object;
-    object.set("owner", privilege.owner);
-    object.set("targetDomain", privilege.target_domain);
-    if (!privilege.type.empty()) object.set("type", privilege.type);
-    if (!privilege.target_id.empty()) object.set("targetId", privilege.target_id);
+    object.set("owner", clean(privilege.owner));
+    object.set("targetDomain", clean(privilege.target_domain));
+    if (!privilege.type.empty()) object.set("type", clean(privilege.type));
+    if (!privilege.target_id.empty()) object.set("targetId", clean(privilege.target_id));
     array.add(object);
   }
   return array;
@@ -75,11 +81,11 @@ void read_permission(const Object& object, Permission& permission) {
 
 Object reason_object(const ExposureReason& reason) {
   Object object;
-  object.set("id", reason.id);
+  object.set("id", clean(reason.id));
   object.set("severity", std::string(name_of(reason.severity)));
   object.set("source", std::string(name_of(reason.source)));
-  object.set("reason", reason.reason);
-  object.set("url", reason.url);
+  object.set("reason", clean(reason.reason));
+  object.set("url", clean(reason.url));
   object.set("suspicious", reason.suspicious_activity);
   object.set("applied", reason.applied);
   object.set("created", Poco::Int64{base::to_unix(reason.created)});
@@ -121,7 +127,7 @@ void read_exposure(const Object& object, Exposure& exposure) {
 std::string to_json(const std::vector<std::string>& list) {
   if (list.empty()) return {};
   Array array;
-  for (const std::string& item : list) array.add(item);
+  for (const std::string& item : list) array.add(clean(item));
   return text_of(array);
 }
 
@@ -134,8 +140,8 @@ std::string to_json(const std::vector<Permission>& list) {
   Array array;
   for (const Permission& permission : list) {
     Object object;
-    object.set("object", permission.object);
-    object.set("action", permission.action);
+    object.set("object", clean(permission.object));
+    object.set("action", clean(permission.action));
     array.add(object);
   }
   return text_of(array);
@@ -149,10 +155,10 @@ std::string to_json(const std::optional<Exposure>& exposure) {
   object.set("severity", std::string(name_of(exposure->severity)));
   if (exposure->deadline) object.set("deadline", Poco::Int64{base::to_unix(*exposure->deadline)});
   object.set("automated", exposure->automated);
-  object.set("createdBy", exposure->created_by);
+  object.set("createdBy", clean(exposure->created_by));
   object.set("created", Poco::Int64{base::to_unix(exposure->created)});
   object.set("withdrawn", exposure->withdrawn);
-  object.set("withdrawnReason", exposure->withdrawn_reason);
+  object.set("withdrawnReason", clean(exposure->withdrawn_reason));
   object.set("reasons", reasons);
   return text_of(object);
 }

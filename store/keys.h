@@ -62,6 +62,8 @@ struct ExposureReason {
   bool suspicious_activity = false;
   bool applied = true;  ///< false: the same report came again after a withdrawal; recorded only
   Instant created{};
+
+  friend bool operator==(const ExposureReason&, const ExposureReason&) = default;
 };
 
 struct Exposure {
@@ -73,6 +75,8 @@ struct Exposure {
   Instant created{};
   bool withdrawn = false;
   std::string withdrawn_reason;
+
+  friend bool operator==(const Exposure&, const Exposure&) = default;
 };
 
 /// How far a timer's notices have come within its cycle: `handled` of its offsets, from the widest
@@ -80,6 +84,8 @@ struct Exposure {
 struct TimerProgress {
   std::optional<Instant> cycle;
   std::int32_t handled = 0;
+
+  friend bool operator==(const TimerProgress&, const TimerProgress&) = default;
 };
 
 struct ApiKey {
@@ -122,6 +128,8 @@ struct ApiKey {
   // From the narrow key_usage table; never written by update_key.
   std::optional<Instant> last_used;
   std::optional<Instant> last_allowed;
+
+  friend bool operator==(const ApiKey&, const ApiKey&) = default;
 };
 
 struct KeyValue {
@@ -129,12 +137,16 @@ struct KeyValue {
   std::string key_id;
   std::optional<Instant>
       valid_until;  ///< none = as long as the key; past = retired, kept for reports
+
+  friend bool operator==(const KeyValue&, const KeyValue&) = default;
 };
 
 struct KeyUsage {
   std::string key_id;
   std::optional<Instant> last_used;
   std::optional<Instant> last_allowed;
+
+  friend bool operator==(const KeyUsage&, const KeyUsage&) = default;
 };
 
 /// Throws Error{duplicate} if the id or the value exists, or a contact's login or e-mail belongs to
@@ -189,6 +201,8 @@ struct VerifyRow {
   std::string value_last4;
   std::optional<Instant> last_used;
   std::optional<Instant> last_allowed;
+
+  friend bool operator==(const VerifyRow&, const VerifyRow&) = default;
 };
 /// Every value of every key in the order of the store (by key, then value), after `after`'s value
 /// of `after`'s key, or from the start.
@@ -214,6 +228,8 @@ unsigned wake_warned_keys(Unit& unit, const std::vector<std::string>& ids, Insta
 struct KeyChange {
   std::int64_t sequence = 0;
   std::string key_id;
+
+  friend bool operator==(const KeyChange&, const KeyChange&) = default;
 };
 void insert_key_change(Unit& unit, std::string_view key_id, Instant now);
 [[nodiscard]] std::vector<KeyChange> key_changes_since(Unit& unit, std::int64_t sequence,

@@ -40,6 +40,8 @@ struct Notice {
   std::string claimed_by;           ///< node, while claimed
   std::optional<Instant> claimed_until;
   std::int64_t version = 0;
+
+  friend bool operator==(const Notice&, const Notice&) = default;
 };
 
 [[nodiscard]] std::string notice_id(const Notice& notice);

@@ -23,6 +23,8 @@ struct Partner {
   std::string policies;                  ///< JSON object of overridden policy options, or empty
   Instant created{};
   std::int64_t version = 0;
+
+  friend bool operator==(const Partner&, const Partner&) = default;
 };
 
 struct SshKey {
@@ -36,6 +38,8 @@ struct SshKey {
   std::optional<Instant> last_used;
   std::optional<Instant> expires;
   std::optional<Instant> next_due;  ///< next notice or expiry
+
+  friend bool operator==(const SshKey&, const SshKey&) = default;
 };
 
 struct PgpKey {
@@ -51,6 +55,8 @@ struct PgpKey {
   std::optional<Instant> last_used;
   std::optional<Instant> expires;
   std::optional<Instant> next_due;
+
+  friend bool operator==(const PgpKey&, const PgpKey&) = default;
 };
 
 /// Throws Error{duplicate} if the name exists.
@@ -81,6 +87,8 @@ struct Ban {
   std::string reason;
   Instant since{};
   Instant until{};
+
+  friend bool operator==(const Ban&, const Ban&) = default;
 };
 void put_ban(Unit& unit, const Ban& ban);
 [[nodiscard]] bool delete_ban(Unit& unit, std::string_view address);
