@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/locked.h"
 #include "base/secret.h"
 #include "daemon/activity/activity_log.h"
 #include "daemon/config/config.h"
@@ -142,7 +143,12 @@ class KeyService {
 
   store::ApiKey change(const Caller& caller, const std::string& id, lifecycle::Event event,
                        const std::function<void(Change&)>& apply);
+  [[nodiscard]] std::optional<ExposureAnswer> report(const Caller& caller,
+                                                     const KeyReference& reference,
+                                                     lifecycle::ExposureReport report,
+                                                     bool check_access);
   void finish(const Outcome& outcome);
+  void finish_in_pass(const Outcome& outcome);
   void record_refusal(const Caller& caller, lifecycle::Event event, std::string_view id,
                       const std::string& error_code);
   void set_pending(std::string_view id, bool pending);

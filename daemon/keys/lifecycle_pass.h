@@ -1,0 +1,34 @@
+// The life of keys as due work: wakes at the earliest next_due, takes due keys in batches and
+// commits what the rules say (spec/api-keys.md 12).
+//
+// The scheduler's thread only. Failures are the store's; the batch is then run again.
+#pragma once
+
+#include <functional>
+
+#include "daemon/keys/key_service.h"
+#include "daemon/scheduler/due_work.h"
+
+namespace sallyport::daemon {
+
+class LifecyclePass final : public DueWork {
+ public:
+  /// Writes this node's uses of keys to the store and says up to which instant they are there.
+  using FlushUsage = std::function<base::Instant()>;
+
+  /// Without `flush` every use is taken to be in the store (a tool, a test).
+  LifecyclePass(KeyService& keys, FlushUsage flush) : keys_(keys), flush_(std::move(flush)) {}
+
+  [[nodiscard]] std::string name() const override { return "lifecycle"; }
+  [[nodiscard]] std::optional<base::Instant> earliest() override;
+  bool run_pass(base::Instant now) override;
+  [[nodiscard]] bool leader_only() const override { return true; }
+
+ private:
+  [[nodiscard]] std::optional<base::Instant> usage_known_until(base::Instant now);
+
+  KeyService& keys_;
+  FlushUsage flush_;
+};
+
+}  // namespace sallyport::daemon
