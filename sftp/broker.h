@@ -173,6 +173,7 @@ struct SessionLimits {
 };
 
 struct SessionPolicy {
+  bool read_only = false;  ///< nothing that changes anything, anywhere
   bool subfolders = false;
   bool shared = false;
   std::string start_directory = "/";

@@ -167,6 +167,7 @@ void walk(auto& a, Is<SessionLimits> auto& m) {
   a.field(m.quota_files_left);
 }
 void walk(auto& a, Is<SessionPolicy> auto& m) {
+  a.field(m.read_only);
   a.field(m.subfolders);
   a.field(m.shared);
   a.field(m.start_directory);

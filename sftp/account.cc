@@ -1,0 +1,84 @@
+#include "sftp/account.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sallyport::sftp {
+namespace {
+
+constexpr std::int64_t report_every_bytes = 64 * 1024 * 1024;
+constexpr std::chrono::seconds answer_deadline{10};
+
+// What is left of `left` when `since` more (or fewer) are used; unlimited stays unlimited.
+std::uint64_t remaining(std::uint64_t left, std::int64_t since) {
+  if (left == unlimited) return unlimited;
+  if (since >= 0) return left - std::min(left, static_cast<std::uint64_t>(since));
+  return left + static_cast<std::uint64_t>(-since);
+}
+
+}  // namespace
+
+bool Quota::fits(std::uint64_t bytes, std::uint64_t files) const {
+  return bytes <= bytes_left() && files <= files_left();
+}
+
+bool Quota::take(std::uint64_t bytes, std::uint64_t files) {
+  if (!fits(bytes, files)) {
+    report();  // other sessions may have freed some
+    if (!fits(bytes, files)) return false;
+  }
+  bytes_since_ += static_cast<std::int64_t>(bytes);
+  files_since_ += static_cast<std::int64_t>(files);
+  if (bytes_since_ >= report_every_bytes) report();
+  return true;
+}
+
+void Quota::give(std::uint64_t bytes, std::uint64_t files) {
+  bytes_since_ -= static_cast<std::int64_t>(bytes);
+  files_since_ -= static_cast<std::int64_t>(files);
+}
+
+void Quota::report() {
+  if (bytes_left_ == unlimited && files_left_ == unlimited && bytes_since_ == 0 &&
+      files_since_ == 0)
+    return;
+  const auto answer =
+      broker_.ask<UsageAnswer>(UsageReport{bytes_since_, files_since_}, answer_deadline);
+  bytes_since_ = 0;
+  files_since_ = 0;
+  bytes_left_ = answer.bytes_left;
+  files_left_ = answer.files_left;
+}
+
+std::uint64_t Quota::bytes_left() const {
+  return remaining(bytes_left_, bytes_since_);
+}
+std::uint64_t Quota::files_left() const {
+  return remaining(files_left_, files_since_);
+}
+
+void Throttle::refill(std::chrono::steady_clock::time_point now) {
+  const double rate = static_cast<double>(rate_);
+  if (filled_ == std::chrono::steady_clock::time_point{}) {
+    tokens_ = rate;
+  } else {
+    tokens_ = std::min(rate, tokens_ + rate * std::chrono::duration<double>(now - filled_).count());
+  }
+  filled_ = now;
+}
+
+void Throttle::spend(std::uint64_t bytes, std::chrono::steady_clock::time_point now) {
+  if (rate_ == unlimited) return;
+  refill(now);
+  tokens_ -= static_cast<double>(bytes);
+}
+
+std::chrono::milliseconds Throttle::wait(std::chrono::steady_clock::time_point now) {
+  if (rate_ == unlimited) return std::chrono::milliseconds{0};
+  refill(now);
+  if (tokens_ >= 0) return std::chrono::milliseconds{0};
+  return std::chrono::milliseconds{
+      static_cast<std::int64_t>(std::ceil(-tokens_ * 1000 / static_cast<double>(rate_)))};
+}
+
+}  // namespace sallyport::sftp

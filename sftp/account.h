@@ -1,0 +1,57 @@
+// What a session may still use: quota, shared with the partner's other sessions through the daemon,
+// and bandwidth.
+//
+// One thread. Quota throws BrokerError when the daemon is gone; Throttle never fails.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "sftp/broker.h"
+
+namespace sallyport::sftp {
+
+/// Counts what this session adds and frees, reports it now and then, and knows what is left.
+class Quota {
+ public:
+  Quota(BrokerClient& broker, const SessionLimits& limits)
+      : broker_(broker),
+        bytes_left_(limits.quota_bytes_left),
+        files_left_(limits.quota_files_left) {}
+
+  /// True if `bytes` and `files` more are allowed; they are counted then.
+  [[nodiscard]] bool take(std::uint64_t bytes, std::uint64_t files);
+  void give(std::uint64_t bytes, std::uint64_t files);
+  /// Tells the daemon what has changed since the last report.
+  void report();
+  [[nodiscard]] std::uint64_t bytes_left() const;
+  [[nodiscard]] std::uint64_t files_left() const;
+
+ private:
+  [[nodiscard]] bool fits(std::uint64_t bytes, std::uint64_t files) const;
+
+  BrokerClient& broker_;
+  std::uint64_t bytes_left_;  ///< as the daemon said last
+  std::uint64_t files_left_;
+  std::int64_t bytes_since_ = 0;  ///< what happened since then
+  std::int64_t files_since_ = 0;
+};
+
+/// A token bucket of one second.
+class Throttle {
+ public:
+  explicit Throttle(std::uint64_t bytes_per_second) : rate_(bytes_per_second) {}
+
+  void spend(std::uint64_t bytes, std::chrono::steady_clock::time_point now);
+  /// How long to wait before the next byte.
+  [[nodiscard]] std::chrono::milliseconds wait(std::chrono::steady_clock::time_point now);
+
+ private:
+  void refill(std::chrono::steady_clock::time_point now);
+
+  std::uint64_t rate_;
+  double tokens_ = 0;
+  std::chrono::steady_clock::time_point filled_{};
+};
+
+}  // namespace sallyport::sftp

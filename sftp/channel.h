@@ -1,0 +1,68 @@
+// One SSH channel that carries SFTP: takes what libssh hands over, gives it to a Session, and sends
+// the Session's replies.
+//
+// libssh calls back while it reads; nothing is sent from there, for a write that waits inside a
+// callback loses events. Replies are sent by pump(), from the connection's loop, from a buffer that
+// callbacks do not touch. Single-threaded. No exception crosses libssh: a failure sets
+// Activity::failed.
+#pragma once
+
+#include <libssh/callbacks.h>
+#include <libssh/libssh.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "sftp/packet.h"
+#include "sftp/session.h"
+
+namespace sallyport::sftp {
+
+/// What the channels tell the connection.
+struct Activity {
+  std::chrono::steady_clock::time_point last;
+  bool failed = false;  ///< the daemon is gone
+};
+
+class Channel {
+ public:
+  Channel(ssh_channel channel, SessionContext& context, Activity& activity);
+  ~Channel();
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  /// Sends what can be sent without waiting for the peer's window, and goes on with requests that
+  /// had to wait for that. True if it could go on at once.
+  bool pump();
+  /// True when both sides are done with it.
+  [[nodiscard]] bool closed() const;
+  /// The connection ends: open uploads become partials.
+  void finish();
+
+ private:
+  std::uint32_t on_data(std::span<const std::uint8_t> data);
+  int on_subsystem(std::string_view name);
+  void on_end();
+
+  void consume_carry();
+  std::size_t complete_carry(std::span<const std::uint8_t> data);
+  void take_buffered();
+  void widen_window();
+  bool send();
+
+  ssh_channel channel_;
+  SessionContext& context_;
+  Activity& activity_;
+  ssh_channel_callbacks_struct callbacks_{};
+  std::optional<Session> session_;
+  std::vector<std::uint8_t> carry_;  ///< requests taken from libssh that could not be handled yet
+  ReplyBuffer sending_;
+  std::size_t sent_ = 0;
+  std::uint64_t received_since_widening_ = 0;
+  bool peer_done_ = false;
+  bool closing_ = false;
+};
+
+}  // namespace sallyport::sftp

@@ -1,0 +1,143 @@
+#include "sftp/staging.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+namespace sallyport::sftp {
+
+void GrowingHash::written(std::uint64_t offset, std::span<const std::uint8_t> data) {
+  if (offset == position_) {
+    stream_.update(data);
+    position_ += data.size();
+  } else if (offset < position_) {
+    rewritten_ = true;
+  }
+}
+
+void GrowingHash::truncated(std::uint64_t size) {
+  if (size < position_) rewritten_ = true;
+}
+
+std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size) {
+  if (rewritten_) {
+    stream_ = base::Sha256Stream();
+    position_ = 0;
+  }
+  if (position_ < size) {
+    std::vector<std::uint8_t> buffer(256 * 1024);
+    while (position_ < size) {
+      const ssize_t count =
+          ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(position_));
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) {
+        if (count == 0) errno = EIO;
+        return std::nullopt;
+      }
+      stream_.update(std::span(buffer).first(static_cast<std::size_t>(count)));
+      position_ += static_cast<std::uint64_t>(count);
+    }
+  }
+  return stream_.finish();
+}
+
+Staging::~Staging() {
+  if (names_ && !left_behind_) ::unlinkat(tree_.staging(), (session_id_ + ".names").c_str(), 0);
+}
+
+bool Staging::add_name(const VirtualPath& path, std::string& staging_name) {
+  if (!names_) {
+    names_ = open_beneath(tree_.staging(), (session_id_ + ".names").c_str(),
+                          O_WRONLY | O_CREAT | O_APPEND, 0660);
+    if (!names_) return false;
+  }
+  const std::string number = std::to_string(++count_);
+  // One write: a line is there as a whole or not at all when the session is killed.
+  const std::string line = number + "\t" + path.text() + "\n";
+  if (::write(names_.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    return false;
+  staging_name = session_id_ + "." + number;
+  return true;
+}
+
+std::unique_ptr<Upload> Staging::create(const VirtualPath& path) {
+  auto upload = std::make_unique<Upload>();
+  upload->path = path;
+  if (!add_name(path, upload->staging_name)) return nullptr;
+  upload->fd = open_beneath(tree_.staging(), upload->staging_name.c_str(),
+                            O_RDWR | O_CREAT | O_EXCL, partial_mode);
+  return upload->fd ? std::move(upload) : nullptr;
+}
+
+std::unique_ptr<Upload> Staging::resume(const VirtualPath& path, const struct stat& status,
+                                        Use use) {
+  auto upload = std::make_unique<Upload>();
+  upload->path = path;
+  if (!add_name(path, upload->staging_name)) return nullptr;
+  const int folder = tree_.parent(path);
+  if (folder < 0 || ::renameat(folder, std::string(path.name()).c_str(), tree_.staging(),
+                               upload->staging_name.c_str()) != 0) {
+    return nullptr;
+  }
+  upload->fd = open_beneath(tree_.staging(), upload->staging_name.c_str(), O_RDWR);
+  if (!upload->fd) return nullptr;
+  upload->size = static_cast<std::uint64_t>(status.st_size);
+  upload->touched = !is_partial(status.st_mode);
+  if (use == Use::write && ::fchmod(upload->fd.get(), partial_mode) != 0) return nullptr;
+  (void)upload->written.add(0, upload->size);
+  return upload;
+}
+
+bool Staging::keep_partial(Upload& upload, bool& shown) {
+  shown = show_partial(upload);
+  if (!shown) left_behind_ = true;
+  return shown || errno == EEXIST;
+}
+
+bool Staging::show_partial(const Upload& upload) {
+  const int folder = tree_.parent(upload.path);
+  if (folder < 0) return false;
+  const std::string name(upload.path.name());
+  unsigned flags = RENAME_NOREPLACE;
+  struct stat there {};
+  // An older partial of the name gives way, a complete file does not: beside it the partial is kept
+  // unseen.
+  if (::fstatat(folder, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(there.st_mode) &&
+      is_partial(there.st_mode)) {
+    flags = 0;
+  }
+  return ::renameat2(tree_.staging(), upload.staging_name.c_str(), folder, name.c_str(), flags) ==
+         0;
+}
+
+bool Staging::place_complete(Upload& upload) {
+  if (::fchmod(upload.fd.get(), complete_mode) != 0 || ::fsync(upload.fd.get()) != 0) return false;
+  const int folder = tree_.parent(upload.path);
+  if (folder < 0) return false;
+  const std::string name(upload.path.name());
+  if (::renameat(tree_.staging(), upload.staging_name.c_str(), folder, name.c_str()) != 0)
+    return false;
+  return tree_.sync_parent(upload.path);
+}
+
+bool Staging::move_to_spool(Upload& upload, const std::string& file_id) {
+  if (::fsync(upload.fd.get()) != 0) return false;
+  if (::renameat2(tree_.staging(), upload.staging_name.c_str(), tree_.spool(), file_id.c_str(),
+                  RENAME_NOREPLACE) != 0) {
+    return false;
+  }
+  // The file's entry in staging/ may come back after a power cut beside the one in spool/ only if
+  // the file system is not atomic about renames; what must not be lost is the new entry.
+  return ::fsync(tree_.spool()) == 0;
+}
+
+bool Staging::move_back(Upload& upload, const std::string& file_id) {
+  return ::renameat2(tree_.spool(), file_id.c_str(), tree_.staging(), upload.staging_name.c_str(),
+                     RENAME_NOREPLACE) == 0;
+}
+
+}  // namespace sallyport::sftp

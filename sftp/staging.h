@@ -1,0 +1,87 @@
+// Uploads into /Incoming while they are under way: a file in staging/ that the partner's listings
+// do not show, what of it has been written, and its SHA-256 as it grows.
+//
+// Staging belongs to a session and knows its names (see recovery.h); an Upload belongs to one
+// handle. One thread. Functions return false or nullptr with errno set.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/c_handle.h"
+#include "sftp/areas.h"
+#include "sftp/ranges.h"
+#include "sftp/tree.h"
+
+namespace sallyport::sftp {
+
+/// SHA-256 of a file that is being written: of each piece as it comes while they come in order, and
+/// of what is left over by reading it back at the end.
+class GrowingHash {
+ public:
+  void written(std::uint64_t offset, std::span<const std::uint8_t> data);
+  void truncated(std::uint64_t size);
+  /// nullopt with errno set if the file cannot be read back.
+  [[nodiscard]] std::optional<base::Sha256> finish(int fd, std::uint64_t size);
+
+ private:
+  base::Sha256Stream stream_;
+  std::uint64_t position_ = 0;
+  bool rewritten_ = false;  ///< something before position_ has changed
+};
+
+struct Upload {
+  VirtualPath path;
+  base::UniqueFd fd;
+  std::string staging_name;
+  std::uint64_t size = 0;
+  Ranges written;
+  GrowingHash hash;
+  /// False for a partial that was opened again and has not grown: its end is as unknown as before.
+  bool touched = true;
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+
+  [[nodiscard]] bool complete() const { return touched && written.covers(size); }
+};
+
+class Staging {
+ public:
+  Staging(Tree& tree, std::string session_id) : tree_(tree), session_id_(std::move(session_id)) {}
+  ~Staging();
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  /// A new, empty upload. Its mode is a partial's until it is complete, so that whoever finds it
+  /// after a crash need not judge.
+  [[nodiscard]] std::unique_ptr<Upload> create(const VirtualPath& path);
+  /// Takes a partial or waiting file of the tree up again, out of the tree: to be written to (it is
+  /// a partial from now on), or to be taken as it is.
+  enum class Use { write, take };
+  [[nodiscard]] std::unique_ptr<Upload> resume(const VirtualPath& path, const struct stat& status,
+                                               Use use);
+  /// Puts it into the tree under its own name: as a partial, which yields to a complete file of
+  /// that name and then stays in staging/; or as a complete file, which replaces what is there.
+  /// `shown` tells whether it is in the tree now.
+  [[nodiscard]] bool keep_partial(Upload& upload, bool& shown);
+  [[nodiscard]] bool place_complete(Upload& upload);
+  /// Moves it to spool/<file id>, durably. place_back() undoes that.
+  [[nodiscard]] bool move_to_spool(Upload& upload, const std::string& file_id);
+  [[nodiscard]] bool move_back(Upload& upload, const std::string& file_id);
+
+ private:
+  bool add_name(const VirtualPath& path, std::string& staging_name);
+  bool show_partial(const Upload& upload);
+
+  Tree& tree_;
+  std::string session_id_;
+  base::UniqueFd names_;
+  std::uint64_t count_ = 0;
+  bool left_behind_ = false;  ///< a file stays in staging/: so does the list of names
+};
+
+}  // namespace sallyport::sftp
