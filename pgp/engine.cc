@@ -137,6 +137,13 @@ ImportResult Engine::import_own_key(std::string_view key_data) {
   if (imported.size() > 1) return refuse("There are several keys in this; give one at a time.");
   const auto keys = implementation_->keyring.list(imported.front().fingerprint, true);
   if (keys.empty()) return refuse("The secret part of the key is missing.");
+  for (const std::string& keygrip : implementation_->keyring.keygrips(keys.front().fingerprint)) {
+    if (!implementation_->home.is_protected(keygrip)) continue;
+    if (imported.front().is_new) delete_key(keys.front().fingerprint, true);
+    return refuse(
+        "The key is protected by a passphrase that nobody could enter here; export it without "
+        "one.");
+  }
   ImportResult result;
   result.key = keys.front();
   result.is_new = imported.front().is_new;

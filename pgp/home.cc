@@ -251,6 +251,16 @@ void Home::stop() noexcept {
   }
 }
 
+bool Home::is_protected(const std::string& keygrip) const {
+  // "S KEYINFO <keygrip> <type> <serial> <id> <cached> <protection> ...": P with passphrase, C
+  // clear.
+  const auto answer = ask_agent(agents_.front()->socket, "KEYINFO " + keygrip);
+  if (!answer || !answer->starts_with("S KEYINFO ")) return false;
+  std::size_t at = 0;
+  for (int word = 0; word < 7 && at != std::string::npos; ++word) at = answer->find(' ', at + 1);
+  return at != std::string::npos && answer->substr(at + 1, 1) == "P";
+}
+
 Home::Agent& Home::pick() {
   const auto least = std::min_element(
       agents_.begin(), agents_.end(),

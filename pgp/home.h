@@ -59,6 +59,9 @@ class Home {
   /// Runs gpg with the agent that has the least to do. If it turns out that this agent is away, it
   /// is started again and the job is run once more; `agent_is_back` in the run says that even that
   /// did not help.
+  /// True if the agent would ask for a passphrase before it uses this key.
+  [[nodiscard]] bool is_protected(const std::string& keygrip) const;
+
   struct Result {
     GpgRun run;
     std::string text;

@@ -194,6 +194,20 @@ std::vector<Keyring::Imported> Keyring::import(std::string_view key_data) {
   return imported;
 }
 
+std::vector<std::string> Keyring::keygrips(const std::string& fingerprint) {
+  const Context context = make_context(home_, limiter_);
+  check(gpgme_set_keylist_mode(context.get(),
+                               GPGME_KEYLIST_MODE_LOCAL | GPGME_KEYLIST_MODE_WITH_KEYGRIP),
+        "list PGP keys");
+  gpgme_key_t raw = nullptr;
+  check(gpgme_get_key(context.get(), fingerprint.c_str(), &raw, 1), "find the PGP key");
+  const KeyHandle key(raw);
+  std::vector<std::string> grips;
+  for (const _gpgme_subkey* subkey = key->subkeys; subkey != nullptr; subkey = subkey->next)
+    grips.push_back(text_of(subkey->keygrip));
+  return grips;
+}
+
 std::string Keyring::generate(const OwnKeyRequest& request) {
   refuse_bad_name(request);
   const std::lock_guard one_writer(writing_);

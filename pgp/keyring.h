@@ -29,6 +29,8 @@ class Keyring {
     bool is_secret = false;
   };
   [[nodiscard]] std::vector<Imported> import(std::string_view key_data);
+  /// What the agent knows the secret parts of a key by.
+  [[nodiscard]] std::vector<std::string> keygrips(const std::string& fingerprint);
   [[nodiscard]] std::string generate(const OwnKeyRequest& request);
   [[nodiscard]] std::string export_armoured(const std::string& fingerprint);
   bool remove(const std::string& fingerprint, bool with_secret);
