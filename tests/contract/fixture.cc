@@ -1,6 +1,7 @@
 #include "fixture.h"
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -43,8 +44,10 @@ std::string script(const std::string& command, const std::filesystem::path& dire
 }
 
 std::filesystem::path temporary_directory() {
-  // Short, for a unix socket lies in it.
-  std::string name = "/tmp/sallyport-store-XXXXXX";
+  // Short, for a unix socket lies in it; in memory where that is to be had, for every test makes a
+  // database, and a change of schema waits for the disk many times.
+  std::string name = "/dev/shm/sallyport-store-XXXXXX";
+  if (::access("/dev/shm", W_OK) != 0) name = "/tmp/sallyport-store-XXXXXX";
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
   return name;
 }
