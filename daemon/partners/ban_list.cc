@@ -1,0 +1,85 @@
+#include "daemon/partners/ban_list.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace sallyport::daemon {
+
+void BanList::load() {
+  const base::Instant now = clock_.now();
+  const auto stored = store_.read([&](store::Unit& unit) { return store::list_bans(unit, now); });
+  const std::lock_guard lock(mutex_);
+  bans_.clear();
+  for (const store::Ban& ban : stored) bans_[ban.address] = ban;
+}
+
+std::uint32_t BanList::failed(const std::string& address, const std::string& reason) {
+  const auto config = config_.get();
+  const FailurePolicy policy{config->gateway.ban_failures, config->gateway.ban_window,
+                             config->gateway.ban_time, config->gateway.never_ban};
+  const auto verdict = failures_.failed(address, policy, clock_.now());
+  if (!verdict.banned_until) return verdict.delay_ms;
+  const std::string network = network_of(address);
+  try {
+    add(network, fmt::format("{} failed logins, the last: {}", policy.ban_failures, reason),
+        *verdict.banned_until);
+  } catch (const base::Error& error) {
+    base::log_error("ban.not_kept", {{"address", network}},
+                    "The ban of {} is in force but could not be stored: {}", network, error.what());
+  }
+  return verdict.delay_ms;
+}
+
+bool BanList::is_banned(const std::string& address) {
+  const std::string network = network_of(address);
+  const std::lock_guard lock(mutex_);
+  const auto found = bans_.find(network);
+  return found != bans_.end() && found->second.until > clock_.now();
+}
+
+void BanList::add(const std::string& network, const std::string& reason, base::Instant until) {
+  const store::Ban ban{network, reason, clock_.now(), until};
+  {
+    const std::lock_guard lock(mutex_);
+    bans_[network] = ban;
+  }
+  base::log_notice("ban.added", {{"address", network}, {"until", base::format_iso(until)}},
+                   "{} is refused until {}: {}", network, base::format_utc(until), reason);
+  if (changed_) changed_(ban);
+  store_.write([&](store::Unit& unit) { store::put_ban(unit, ban); });
+}
+
+bool BanList::lift(const std::string& network) {
+  store::Ban ban;
+  bool known = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = bans_.find(network); found != bans_.end()) {
+      ban = found->second;
+      bans_.erase(found);
+      known = true;
+    }
+  }
+  failures_.forget(network);
+  const bool stored =
+      store_.write([&](store::Unit& unit) { return store::delete_ban(unit, network); });
+  ban.address = network;
+  ban.until = clock_.now();
+  if (changed_) changed_(ban);
+  if (known || stored)
+    base::log_notice("ban.lifted", {{"address", network}}, "{} may try again", network);
+  return known || stored;
+}
+
+std::vector<store::Ban> BanList::list() {
+  const base::Instant now = clock_.now();
+  std::vector<store::Ban> all;
+  const std::lock_guard lock(mutex_);
+  for (const auto& entry : bans_) {
+    if (entry.second.until > now) all.push_back(entry.second);
+  }
+  return all;
+}
+
+}  // namespace sallyport::daemon

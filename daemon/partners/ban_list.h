@@ -1,0 +1,53 @@
+// Addresses that are refused for a while: counted, kept in the store, and told to whoever watches
+// (the SFTP front refuses them before a session starts).
+//
+// Thread-safe. add() and lift() throw the store's errors; failed() does not throw: a ban that
+// cannot be written is in force all the same until the daemon ends.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "daemon/config/config.h"
+#include "daemon/partners/failures.h"
+#include "store/partners.h"
+#include "store/store.h"
+
+namespace sallyport::daemon {
+
+class BanList {
+ public:
+  BanList(store::Store& store, const LiveConfig& config, const base::Clock& clock)
+      : store_(store), config_(config), clock_(clock) {}
+
+  /// What is banned now, from the store; at start and to see other nodes' bans.
+  void load();
+  /// Counts a failed login; returns how long its answer is to wait.
+  [[nodiscard]] std::uint32_t failed(const std::string& address, const std::string& reason);
+  [[nodiscard]] bool is_banned(const std::string& address);
+  void add(const std::string& network, const std::string& reason, base::Instant until);
+  /// False if it was not banned.
+  bool lift(const std::string& network);
+  [[nodiscard]] std::vector<store::Ban> list();
+
+  /// Told of each new ban, and of a lifted one (until = now), without a lock held; set once.
+  void on_change(std::function<void(const store::Ban&)> callback) {
+    changed_ = std::move(callback);
+  }
+
+ private:
+  store::Store& store_;
+  const LiveConfig& config_;
+  const base::Clock& clock_;
+  FailureCounter failures_;
+  std::function<void(const store::Ban&)> changed_;
+  std::mutex mutex_;
+  std::map<std::string, store::Ban> bans_;
+};
+
+}  // namespace sallyport::daemon

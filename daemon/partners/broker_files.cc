@@ -1,0 +1,318 @@
+// What sessions report about files. Names and paths are claims of the front: checked here for form,
+// and never used as paths.
+#include <dirent.h>
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "daemon/http/json.h"
+#include "daemon/partners/broker_impl.h"
+#include "sftp/recovery.h"
+
+namespace sallyport::daemon {
+namespace {
+
+constexpr std::size_t longest_path = 4096;
+constexpr std::size_t longest_name = 255;
+constexpr std::chrono::seconds sessions_leave_within{6};
+using Listing = base::CHandle<DIR, ::closedir>;
+
+bool is_good_name(std::string_view name) {
+  return !name.empty() && name.size() <= longest_name && name != "." && name != ".." &&
+         base::is_utf8(name) && !base::has_control(name) && name.find('/') == name.npos;
+}
+
+// "/Incoming/Invoices/2026/a.pdf" with object "Invoices": "2026/a.pdf". Empty if it is not so.
+std::string name_below_object(const sftp::UploadIntent& intent) {
+  std::string prefix = "/Incoming/";
+  if (!intent.object.empty()) prefix += intent.object + "/";
+  if (!intent.object.empty() && !is_good_name(intent.object)) return "";
+  if (intent.path.size() > longest_path || intent.path.rfind(prefix, 0) != 0) return "";
+  std::string below = intent.path.substr(prefix.size());
+  std::string_view rest = below;
+  std::string_view last;
+  while (!rest.empty()) {
+    const std::size_t slash = rest.find('/');
+    last = rest.substr(0, slash);
+    if (!is_good_name(last)) return "";
+    rest = slash == rest.npos ? std::string_view{} : rest.substr(slash + 1);
+  }
+  if (last != intent.name || (intent.object.empty() && below.find('/') != below.npos)) return "";
+  return below;
+}
+
+sftp::Recorded recorded(sftp::Status status, std::string sentence = "") {
+  return {status, std::move(sentence)};
+}
+
+constexpr const char* try_again = "The file could not be recorded; please try again.";
+
+}  // namespace
+
+void BrokerServer::Impl::audit(const BrokerConnection& connection, std::string event,
+                               std::string path, std::uint64_t bytes, std::uint64_t duration_ms,
+                               std::string detail) {
+  store::SessionEvent row;
+  row.at = parts_.clock.now();
+  row.partner = connection.peer.partner;
+  row.event = std::move(event);
+  row.path = std::move(path);
+  row.address = connection.peer.address;
+  row.banner = connection.peer.banner;
+  row.fingerprint = connection.peer.fingerprint;
+  row.bytes = bytes;
+  row.duration_ms = static_cast<std::int64_t>(duration_ms);
+  row.detail = std::move(detail);
+  audit_->add(std::move(row));
+}
+
+void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_t id,
+                                   sftp::UploadIntent intent) {
+  sftp::UploadTicket ticket;
+  const std::string name = name_below_object(intent);
+  if (name.empty()) {
+    ticket.status = sftp::Status::refused;
+    ticket.sentence = "This is no name for a file in /Incoming.";
+    answer(connection, id, ticket);
+    return;
+  }
+  try {
+    UploadIntent described;
+    described.object = intent.object;
+    described.name = name;
+    described.virtual_path = intent.path;
+    const daemon::UploadTicket given = parts_.journal.begin_upload(connection->peer, described);
+    ticket.status = sftp::Status::ok;
+    ticket.file_id = given.id;
+    const std::lock_guard lock(mutex_);
+    connection->uploads[given.id] = std::move(intent.path);
+  } catch (const base::Error& error) {
+    base::log_error("sftp.upload_failed", {{"partner", connection->peer.partner}},
+                    "The upload of {} by {} cannot be recorded: {}", for_log(intent.path),
+                    connection->peer.partner, error.what());
+    ticket.status = sftp::Status::failed;
+    ticket.sentence = try_again;
+  }
+  answer(connection, id, ticket);
+}
+
+void BrokerServer::Impl::on_done(const ConnectionPtr& connection, std::uint32_t id,
+                                 const sftp::UploadDone& done) {
+  std::string path;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = connection->uploads.find(done.file_id);
+    if (found != connection->uploads.end()) path = found->second;
+  }
+  if (path.empty()) {
+    answer(connection, id, recorded(sftp::Status::refused, "There is no such upload."));
+    return;
+  }
+  try {
+    parts_.journal.finish_upload(done.file_id, done.size, done.sha256);
+  } catch (const base::Error& error) {
+    base::log_error("sftp.upload_failed", {{"partner", connection->peer.partner}},
+                    "The upload of {} by {} is in the spool but could not be recorded, and will be "
+                    "taken up again: {}",
+                    for_log(path), connection->peer.partner, error.what());
+    answer(connection, id, recorded(sftp::Status::failed, try_again));
+    return;
+  }
+  const auto config = parts_.config.get();
+  taken_.remember(
+      connection->peer.partner, path,
+      {done.size, done.modified, std::chrono::steady_clock::now() + config->gateway.taken_memory});
+  answer(connection, id, recorded(sftp::Status::ok));
+  {
+    const std::lock_guard lock(mutex_);
+    connection->uploads.erase(done.file_id);
+  }
+  base::log_info("sftp.upload",
+                 {{"partner", connection->peer.partner},
+                  {"file", done.file_id},
+                  {"path", path},
+                  {"address", connection->peer.address},
+                  {"bytes", done.size},
+                  {"duration_ms", done.duration_ms}},
+                 "{} uploaded {} ({} bytes) as file {}", connection->peer.partner, path, done.size,
+                 done.file_id);
+  audit(*connection, "upload", std::move(path), done.size, done.duration_ms, done.file_id);
+}
+
+void BrokerServer::Impl::on_aborted(const ConnectionPtr& connection,
+                                    const sftp::UploadAborted& aborted) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (connection->uploads.erase(aborted.file_id) == 0) return;
+  }
+  try {
+    parts_.journal.abort_upload(aborted.file_id);
+  } catch (const base::Error& error) {
+    base::log_warning("sftp.abort", {{"file", aborted.file_id}},
+                      "That upload {} was given up could not be recorded: {}", aborted.file_id,
+                      error.what());
+  }
+}
+
+void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t id,
+                                  const sftp::FileEvent& event) {
+  if (event.path.size() > longest_path || event.target.size() > longest_path) return;
+  const SessionPeer& peer = connection->peer;
+  std::string what;
+  std::string detail = event.detail.substr(0, 500);
+  try {
+    switch (event.kind) {
+      case sftp::FileEventKind::upload:
+        what = "upload";
+        break;
+      case sftp::FileEventKind::download:
+        what = "download";
+        parts_.journal.downloaded(peer, event.path, event.bytes, event.complete);
+        if (!event.complete) detail = "partial " + detail;
+        break;
+      case sftp::FileEventKind::remove:
+        what = "delete";
+        parts_.journal.deleted(peer, event.path);
+        break;
+      case sftp::FileEventKind::rename:
+        what = "rename";
+        detail = event.target;
+        break;
+      case sftp::FileEventKind::make_directory:
+        what = "mkdir";
+        break;
+      case sftp::FileEventKind::remove_directory:
+        what = "rmdir";
+        break;
+      case sftp::FileEventKind::partial:
+      case sftp::FileEventKind::waiting:
+        what = event.kind == sftp::FileEventKind::partial ? "partial" : "waiting";
+        parts_.journal.left_waiting(peer, event.path, event.kind == sftp::FileEventKind::partial);
+        break;
+      case sftp::FileEventKind::refused:
+        what = "refused";
+        break;
+    }
+  } catch (const base::Error& error) {
+    base::log_error("sftp.event_failed", {{"partner", peer.partner}},
+                    "What {} did to {} could not be recorded: {}", peer.partner,
+                    for_log(event.path), error.what());
+    answer(connection, id, recorded(sftp::Status::failed, try_again));
+    return;
+  }
+  answer(connection, id, recorded(sftp::Status::ok));
+  base::log_info("sftp." + what,
+                 {{"partner", peer.partner},
+                  {"path", event.path},
+                  {"address", peer.address},
+                  {"bytes", event.bytes},
+                  {"duration_ms", event.duration_ms},
+                  {"detail", detail}},
+                 "{}: {} {}", peer.partner, what, event.path);
+  audit(*connection, what, event.path, event.bytes, event.duration_ms, detail);
+}
+
+void BrokerServer::Impl::on_taken(const ConnectionPtr& connection, std::uint32_t id,
+                                  const sftp::TakenQuery& query) {
+  sftp::TakenAnswer reply;
+  if (const auto taken = taken_.find(connection->peer.partner, query.path, query.set_modified,
+                                     std::chrono::steady_clock::now())) {
+    reply.taken = true;
+    reply.size = taken->size;
+    reply.modified = taken->modified;
+  }
+  answer(connection, id, reply);
+}
+
+void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t id,
+                                  const sftp::UsageReport& report) {
+  sftp::UsageAnswer reply;
+  try {
+    const QuotaLeft left =
+        usage_.left(connection->peer.partner, connection->policy, report.bytes, report.files);
+    reply.bytes_left = left.bytes;
+    reply.files_left = left.files;
+  } catch (const base::Error& error) {
+    base::log_error("sftp.quota", {{"partner", connection->peer.partner}},
+                    "The quota of {} cannot be measured: {}", connection->peer.partner,
+                    error.what());
+    reply.bytes_left = 0;
+    reply.files_left = 0;
+  }
+  answer(connection, id, reply);
+}
+
+void BrokerServer::Impl::on_end(const ConnectionPtr& connection, const sftp::SessionEnd& end) {
+  const SessionPeer& peer = connection->peer;
+  base::log_info("sftp.logout",
+                 {{"partner", peer.partner},
+                  {"address", peer.address},
+                  {"received", end.bytes_received},
+                  {"sent", end.bytes_sent},
+                  {"duration_ms", end.duration_ms}},
+                 "{} left: {}", peer.partner, for_log(end.reason));
+  audit(*connection, "logout", "", end.bytes_received + end.bytes_sent, end.duration_ms,
+        for_log(end.reason));
+}
+
+void BrokerServer::Impl::recover(const std::string& partner, const std::string& session_id,
+                                 const SessionPeer& peer) {
+  try {
+    const base::UniqueFd directory = open_partner_directory(*parts_.config.get(), partner);
+    for (const sftp::LeftUpload& left : sftp::recover_staging(directory.get(), session_id)) {
+      if (left.path.empty()) continue;
+      base::log_info("sftp.partial", {{"partner", partner}, {"path", left.path}},
+                     "{} left {} unfinished ({} bytes)", partner, left.path, left.bytes);
+      parts_.journal.left_waiting(peer, left.path, true);
+    }
+  } catch (const base::Error& error) {
+    base::log_error("sftp.recover", {{"partner", partner}},
+                    "What a session of {} left behind cannot be brought back: {}", partner,
+                    error.what());
+  }
+}
+
+std::map<std::string, std::set<std::string>> BrokerServer::Impl::left_sessions() {
+  std::map<std::string, std::set<std::string>> left;
+  constexpr std::size_t id_length = 26;
+  try {
+    const auto config = parts_.config.get();
+    const auto partners =
+        parts_.store.read([](store::Unit& unit) { return store::list_partners(unit); });
+    for (const store::Partner& partner : partners) {
+      const std::string path = config->gateway.partners_root + "/" + partner.name + "/staging";
+      const Listing listing(::opendir(path.c_str()));
+      if (!listing) continue;
+      while (const dirent* entry = ::readdir(listing.get())) {
+        const std::string_view name = entry->d_name;
+        if (name.size() > id_length && name[id_length] == '.') {
+          left[partner.name].emplace(name.substr(0, id_length));
+        }
+      }
+    }
+  } catch (const base::Error& error) {
+    base::log_error("sftp.recover", {}, "What sessions left behind cannot be looked for: {}",
+                    error.what());
+  }
+  return left;
+}
+
+// Sessions of before leave within seconds when their daemon is gone; only then is what they wrote
+// complete.
+void BrokerServer::Impl::recover_left(std::map<std::string, std::set<std::string>> left) {
+  {
+    std::unique_lock lock(mutex_);
+    if (left.empty()) return;
+    changed_.wait_for(lock, sessions_leave_within, [this] { return stopping_; });
+    if (stopping_) return;
+  }
+  for (const auto& partner : left) {
+    SessionPeer peer;
+    peer.partner = partner.first;
+    for (const std::string& session : partner.second) recover(partner.first, session, peer);
+  }
+}
+
+}  // namespace sallyport::daemon

@@ -1,0 +1,137 @@
+// The inside of BrokerServer: connections and the work on their messages. Private to
+// daemon/partners/broker_*.cc.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "daemon/config/options.h"
+#include "daemon/partners/audit_writer.h"
+#include "daemon/partners/broker_server.h"
+#include "daemon/partners/login.h"
+#include "daemon/partners/password.h"
+#include "daemon/partners/taken_files.h"
+#include "daemon/partners/usage_table.h"
+#include "daemon/partners/worker_pool.h"
+
+namespace sallyport::daemon {
+
+/// One connection of the front. The descriptor is closed when the last job that answers on it has
+/// ended. All but `fd` and `inflight` are under the server's mutex.
+struct BrokerConnection {
+  base::UniqueFd fd;
+  std::atomic<unsigned> inflight{0};
+  bool control = false;
+  bool greeted = false;
+  bool ending = false;  ///< told to go: what still comes is ignored
+  bool paused = false;  ///< too much under way: not read for a while
+  sftp::SessionHello hello;
+  // After a login:
+  bool logged_in = false;
+  SessionPeer peer;
+  std::string session_id;
+  PartnerPolicy policy;
+  base::Instant since{};
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  /// Uploads between their ticket and their end: file id to path.
+  std::map<std::string, std::string> uploads;
+};
+using ConnectionPtr = std::shared_ptr<BrokerConnection>;
+
+class BrokerServer::Impl {
+ public:
+  explicit Impl(const BrokerParts& parts);
+  ~Impl();
+
+  void start();
+  void stop();
+  void end_sessions(std::string_view partner, std::string_view fingerprint,
+                    const std::string& sentence);
+  std::vector<Session> sessions();
+  Front front();
+  void send_limits();
+
+ private:
+  // --- broker_server.cc: the loop
+  void run();
+  void accept_all();
+  void read(const ConnectionPtr& connection);
+  void closed(const ConnectionPtr& connection);
+  void dispatch(const ConnectionPtr& connection, sftp::Envelope envelope);
+  void on_control(const ConnectionPtr& connection, const sftp::Message& message);
+  /// Runs `job` on a worker; too many at once stop the reading of this connection.
+  void in_background(const ConnectionPtr& connection, std::function<void()> job);
+  void job_done(const ConnectionPtr& connection);
+  void answer(const ConnectionPtr& connection, std::uint32_t id, const sftp::Message& message,
+              int descriptor = -1);
+  void end_connection(BrokerConnection& connection, const std::string& sentence);
+  void tell_ban(const store::Ban& ban);
+  [[nodiscard]] sftp::FrontConfig front_config() const;
+  [[nodiscard]] std::vector<sftp::Ban> real_time_bans();
+  void poke() noexcept;
+
+  // --- broker_login.cc
+  void on_login(const ConnectionPtr& connection, std::uint32_t id, sftp::LoginQuery query);
+  void decide(const ConnectionPtr& connection, std::uint32_t id,
+              const std::optional<store::Partner>& partner, const std::vector<store::SshKey>& keys,
+              const LoginAttempt& attempt, const std::string& user, bool verified);
+  void denied(const ConnectionPtr& connection, std::uint32_t id, const std::string& user,
+              const std::string& reason, bool counts);
+  void let_in(const ConnectionPtr& connection, std::uint32_t id, const store::Partner& partner,
+              const LoginDecision& decision, const LoginAttempt& attempt);
+  void on_failure(const ConnectionPtr& connection, const sftp::LoginFailure& failure);
+
+  // --- broker_files.cc
+  void on_intent(const ConnectionPtr& connection, std::uint32_t id, sftp::UploadIntent intent);
+  void on_done(const ConnectionPtr& connection, std::uint32_t id, const sftp::UploadDone& done);
+  void on_aborted(const ConnectionPtr& connection, const sftp::UploadAborted& aborted);
+  void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
+  void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);
+  void on_usage(const ConnectionPtr& connection, std::uint32_t id, const sftp::UsageReport& report);
+  void on_end(const ConnectionPtr& connection, const sftp::SessionEnd& end);
+  /// What a session left behind becomes partials.
+  void recover(const std::string& partner, const std::string& session_id, const SessionPeer& peer);
+  /// The sessions that a daemon before this one may have left behind, by partner.
+  [[nodiscard]] std::map<std::string, std::set<std::string>> left_sessions();
+  void recover_left(std::map<std::string, std::set<std::string>> left);
+
+  void audit(const BrokerConnection& connection, std::string event, std::string path,
+             std::uint64_t bytes, std::uint64_t duration_ms, std::string detail);
+
+  BrokerParts parts_;
+  base::UniqueFd epoll_;
+  base::UniqueFd poked_;
+  base::UniqueFd listener_;
+  std::string socket_path_;
+  std::set<uid_t> users_;
+
+  std::mutex mutex_;
+  std::map<int, ConnectionPtr> connections_;
+  std::vector<ConnectionPtr> to_resume_;
+  Front front_;
+  bool stopping_ = false;
+  std::condition_variable changed_;
+
+  TakenFiles taken_;
+  UsageTable usage_;
+  std::unique_ptr<AuditWriter> audit_;
+  std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<PasswordQueue> passwords_;
+  std::thread loop_;
+  std::thread recovery_;
+};
+
+/// Text of a stranger for a log line: printable, at most 64 characters, no quotes.
+[[nodiscard]] std::string for_log(std::string_view text);
+
+}  // namespace sallyport::daemon

@@ -1,0 +1,238 @@
+// Logins: the same work and the same answer whatever the reason of a refusal.
+#include <algorithm>
+
+#include "base/log.h"
+#include "daemon/partners/broker_impl.h"
+#include "daemon/partners/ssh_key.h"
+
+namespace sallyport::daemon {
+namespace {
+
+sftp::LoginAnswer refusal(std::string sentence) {
+  sftp::LoginAnswer answer;
+  answer.outcome = sftp::LoginOutcome::refuse;
+  answer.sentence = std::move(sentence);
+  return answer;
+}
+
+sftp::Trigger trigger_of(const std::string& name) {
+  if (name == "rename") return sftp::Trigger::rename;
+  if (name == "marker") return sftp::Trigger::marker;
+  return sftp::Trigger::close;
+}
+
+}  // namespace
+
+void BrokerServer::Impl::on_login(const ConnectionPtr& connection, std::uint32_t id,
+                                  sftp::LoginQuery query) {
+  auto shared = std::make_shared<sftp::LoginQuery>(std::move(query));
+  in_background(connection, [this, connection, id, shared] {
+    LoginAttempt attempt;
+    {
+      const std::lock_guard lock(mutex_);
+      attempt.address = connection->hello.address;
+    }
+    attempt.by_password = shared->method == sftp::LoginMethod::password;
+    attempt.key = shared->key;
+    attempt.proven_key = shared->proven_key;
+    auto password = std::make_shared<base::Secret>(std::move(shared->password));
+    std::optional<store::Partner> partner;
+    std::vector<store::SshKey> keys;
+    try {
+      // The same questions for names that do not exist.
+      parts_.store.read([&](store::Unit& unit) {
+        partner = store::find_partner(unit, shared->user);
+        keys = store::partner_ssh_keys(unit, shared->user);
+      });
+    } catch (const base::Error& error) {
+      base::log_error("sftp.login_unavailable", {}, "A login could not be checked: {}",
+                      error.what());
+      answer(connection, id,
+             refusal("The service is temporarily unavailable, please try again later."));
+      return;
+    }
+    if (!attempt.by_password) {
+      decide(connection, id, partner, keys, attempt, shared->user, shared->signature_verified);
+      return;
+    }
+    const std::string hash =
+        partner && !partner->password_hash.empty() ? partner->password_hash : dummy_password_hash();
+    const bool queued = passwords_->submit(
+        network_of(attempt.address),
+        [this, connection, id, shared, password, partner, keys, attempt, hash]() mutable {
+          attempt.password_right = check_password(*password, hash);
+          decide(connection, id, partner, keys, attempt, shared->user, true);
+        });
+    if (!queued) answer(connection, id, refusal("Too many logins are waiting, try again later."));
+  });
+}
+
+void BrokerServer::Impl::decide(const ConnectionPtr& connection, std::uint32_t id,
+                                const std::optional<store::Partner>& partner,
+                                const std::vector<store::SshKey>& keys, const LoginAttempt& attempt,
+                                const std::string& user, bool verified) {
+  const LoginDecision decision = decide_login(partner, keys, attempt, parts_.clock.now());
+  if (decision.outcome == LoginDecision::Outcome::deny) {
+    denied(connection, id, user, decision.reason, verified);
+    return;
+  }
+  if (parts_.bans.is_banned(attempt.address)) {
+    denied(connection, id, user, "banned", false);
+    return;
+  }
+  sftp::LoginAnswer reply;
+  if (decision.outcome == LoginDecision::Outcome::partial) {
+    reply.outcome = sftp::LoginOutcome::partial;
+    answer(connection, id, reply);
+    return;
+  }
+  if (!verified) {
+    reply.outcome = sftp::LoginOutcome::allow;
+    answer(connection, id, reply);
+    return;
+  }
+  let_in(connection, id, *partner, decision, attempt);
+}
+
+void BrokerServer::Impl::denied(const ConnectionPtr& connection, std::uint32_t id,
+                                const std::string& user, const std::string& reason, bool counts) {
+  sftp::LoginAnswer reply;
+  reply.outcome = sftp::LoginOutcome::deny;
+  sftp::SessionHello hello;
+  {
+    const std::lock_guard lock(mutex_);
+    hello = connection->hello;
+  }
+  if (!counts) {
+    answer(connection, id, reply);
+    return;
+  }
+  reply.delay_ms = parts_.bans.failed(hello.address, reason);
+  answer(connection, id, reply);
+  // In the form that the fail2ban filter reads: nothing of the stranger's before the address.
+  base::log_notice("sftp.login_failed",
+                   {{"address", hello.address},
+                    {"user", for_log(user)},
+                    {"reason", reason},
+                    {"banner", for_log(hello.client_banner)}},
+                   "login failed from {} port {}: {} (user \"{}\", client \"{}\")", hello.address,
+                   hello.port, reason, for_log(user), for_log(hello.client_banner));
+  store::SessionEvent event;
+  event.at = parts_.clock.now();
+  event.partner = is_partner_name(user) ? user : for_log(user).substr(0, 32);
+  event.event = "login_failed";
+  event.address = hello.address;
+  event.banner = for_log(hello.client_banner);
+  event.detail = reason;
+  audit_->add(std::move(event));
+}
+
+void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t id,
+                                const store::Partner& partner, const LoginDecision& decision,
+                                const LoginAttempt& attempt) {
+  const auto config = parts_.config.get();
+  const PartnerPolicy policy = policy_for(*config, partner);
+  sftp::LoginAnswer reply;
+  reply.outcome = sftp::LoginOutcome::allow;
+  reply.session_id = base::random_id();
+  reply.partner = partner.name;
+  reply.limits.handles = policy.handles;
+  reply.limits.channels = policy.channels;
+  reply.limits.idle_seconds = static_cast<std::uint32_t>(policy.idle.count());
+  reply.limits.max_file_bytes = policy.max_file_bytes;
+  reply.limits.bytes_per_second = policy.bytes_per_second;
+  reply.policy.subfolders = policy.subfolders;
+  reply.policy.shared = policy.shared;
+  reply.policy.start_directory = policy.start_directory;
+  reply.policy.trigger = trigger_of(policy.trigger);
+  reply.policy.not_ready_patterns = policy.not_ready;
+  base::UniqueFd directory;
+  try {
+    const QuotaLeft left = usage_.left(partner.name, policy, 0, 0);
+    reply.limits.quota_bytes_left = left.bytes;
+    reply.limits.quota_files_left = left.files;
+    directory = open_partner_directory(*config, partner.name);
+  } catch (const base::Error& error) {
+    base::log_error("sftp.directory", {{"partner", partner.name}},
+                    "Partner {} cannot be let in: {}", partner.name, error.what());
+    answer(connection, id,
+           refusal("The service is temporarily unavailable, please try again later."));
+    return;
+  }
+  SessionPeer peer;
+  {
+    const std::lock_guard lock(mutex_);
+    std::uint32_t connected = 0;
+    for (const auto& entry : connections_) {
+      connected += entry.second->logged_in && entry.second->peer.partner == partner.name ? 1 : 0;
+    }
+    if (stopping_ || connection->logged_in) return;
+    if (connected < policy.connections) {
+      peer.partner = partner.name;
+      peer.address = connection->hello.address;
+      peer.banner = for_log(connection->hello.client_banner);
+      peer.method = attempt.by_password
+                        ? (attempt.proven_key.empty() ? "password" : "publickey+password")
+                        : "publickey";
+      peer.fingerprint = decision.fingerprint;
+      connection->peer = peer;
+      connection->session_id = reply.session_id;
+      connection->policy = policy;
+      connection->since = parts_.clock.now();
+      connection->logged_in = true;
+    }
+  }
+  if (peer.partner.empty()) {
+    answer(connection, id,
+           refusal(fmt::format("Too many connections: this account may have {} at once.",
+                               policy.connections)));
+    base::log_notice("sftp.login_refused", {{"partner", partner.name}},
+                     "Partner {} has {} connections, which is its limit", partner.name,
+                     policy.connections);
+    return;
+  }
+  answer(connection, id, reply, directory.get());
+  base::log_info("sftp.login",
+                 {{"partner", partner.name},
+                  {"address", peer.address},
+                  {"method", peer.method},
+                  {"fingerprint", peer.fingerprint},
+                  {"banner", peer.banner}},
+                 "{} logged in from {} by {}", partner.name, peer.address, peer.method);
+  if (!decision.key_id.empty()) audit_->touch_key(decision.key_id, parts_.clock.now());
+  audit(*connection, "login", "", 0, 0, peer.method);
+  // A suspension may have come between the look at the partner and now: then nobody has ended this
+  // session yet.
+  workers_->submit([this, connection, name = partner.name] {
+    const auto now =
+        parts_.store.read([&](store::Unit& unit) { return store::find_partner(unit, name); });
+    if (now && now->active) return;
+    const std::lock_guard lock(mutex_);
+    end_connection(*connection, "This account has been suspended.");
+  });
+}
+
+void BrokerServer::Impl::on_failure(const ConnectionPtr& connection,
+                                    const sftp::LoginFailure& failure) {
+  sftp::SessionHello hello;
+  {
+    const std::lock_guard lock(mutex_);
+    hello = connection->hello;
+  }
+  if (hello.address.empty()) return;
+  if (failure.reason == "bad_signature") {
+    workers_->submit([this, address = hello.address] {
+      static_cast<void>(parts_.bans.failed(address, "bad_signature"));
+    });
+    base::log_notice("sftp.login_failed", {{"address", hello.address}, {"reason", "bad_signature"}},
+                     "login failed from {} port {}: bad_signature (user \"{}\", client \"{}\")",
+                     hello.address, hello.port, for_log(failure.user),
+                     for_log(hello.client_banner));
+    return;
+  }
+  base::log_info("sftp.login_given_up",
+                 {{"address", hello.address}, {"reason", for_log(failure.reason)}},
+                 "A login from {} was given up: {}", hello.address, for_log(failure.reason));
+}
+
+}  // namespace sallyport::daemon

@@ -1,0 +1,489 @@
+#include "daemon/partners/broker_server.h"
+
+#include <pwd.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "daemon/partners/broker_impl.h"
+
+namespace sallyport::daemon {
+namespace {
+
+constexpr unsigned most_inflight = 32;
+constexpr std::size_t bans_a_packet = 500;
+
+uid_t user_id(const std::string& name) {
+  const passwd* found = ::getpwnam(name.c_str());
+  if (found == nullptr) {
+    throw base::Error(fmt::format(
+        "There is no user '{}' for the SFTP front: create it, or set gateway.front_user.", name));
+  }
+  return found->pw_uid;
+}
+
+// A socket that somebody listens on is not ours to replace.
+void refuse_live_socket(const std::string& path) {
+  const base::UniqueFd probe(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (!probe || path.size() >= sizeof(address.sun_path)) return;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    throw base::Error(
+        fmt::format("Another daemon listens on {}: stop it, or set gateway.broker_socket.", path));
+  }
+}
+
+}  // namespace
+
+std::string for_log(std::string_view text) {
+  std::string clean;
+  for (const char c : text.substr(0, 64)) {
+    const bool plain = c >= ' ' && c < 0x7f && c != '"' && c != '\'' && c != '\\';
+    clean += plain ? c : '?';
+  }
+  return clean;
+}
+
+BrokerServer::BrokerServer(const BrokerParts& parts) : impl_(std::make_unique<Impl>(parts)) {}
+BrokerServer::~BrokerServer() = default;
+void BrokerServer::start() {
+  impl_->start();
+}
+void BrokerServer::stop() {
+  impl_->stop();
+}
+void BrokerServer::end_sessions(std::string_view partner, std::string_view fingerprint,
+                                const std::string& sentence) {
+  impl_->end_sessions(partner, fingerprint, sentence);
+}
+std::vector<SessionControl::Session> BrokerServer::sessions() {
+  return impl_->sessions();
+}
+BrokerServer::Front BrokerServer::front() {
+  return impl_->front();
+}
+void BrokerServer::send_limits() {
+  impl_->send_limits();
+}
+
+BrokerServer::Impl::Impl(const BrokerParts& parts)
+    : parts_(parts), usage_([this](const std::string& partner) {
+        return measure_usage(*parts_.config.get(), partner);
+      }) {}
+
+BrokerServer::Impl::~Impl() {
+  stop();
+}
+
+void BrokerServer::Impl::start() {
+  const auto config = parts_.config.get();
+  users_ = {::geteuid()};
+  if (!config->gateway.front_user.empty()) users_.insert(user_id(config->gateway.front_user));
+  socket_path_ = config->gateway.broker_socket;
+  epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  poked_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!epoll_ || !poked_) throw base::SystemError(errno, "create the broker's event loop");
+  refuse_live_socket(socket_path_);
+  listener_ = sftp::listen_at(socket_path_);
+  for (const int fd : {listener_.get(), poked_.get()}) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+      throw base::SystemError(errno, "watch the broker socket");
+    }
+  }
+  static_cast<void>(dummy_password_hash());  // made now, not during the first failed login
+  audit_ = std::make_unique<AuditWriter>(parts_.store, parts_.health);
+  workers_ = std::make_unique<WorkerPool>(std::max(4U, 2 * std::thread::hardware_concurrency()));
+  passwords_ = std::make_unique<PasswordQueue>(2);
+  parts_.bans.on_change([this](const store::Ban& ban) { tell_ban(ban); });
+  // Before the first session of ours can exist.
+  auto left = left_sessions();
+  recovery_ =
+      std::thread([this, left = std::move(left)]() mutable { recover_left(std::move(left)); });
+  loop_ = std::thread([this] { run(); });
+}
+
+void BrokerServer::Impl::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    stopping_ = true;
+    for (const auto& entry : connections_) {
+      if (!entry.second->control) {
+        end_connection(*entry.second, "The service is being restarted, please connect again.");
+      }
+    }
+  }
+  changed_.notify_all();
+  poke();
+  if (loop_.joinable()) loop_.join();
+  if (recovery_.joinable()) recovery_.join();
+  if (passwords_) passwords_->stop();
+  if (workers_) workers_->stop();
+  if (audit_) audit_->stop();
+  if (listener_) {
+    listener_.reset();
+    ::unlink(socket_path_.c_str());
+  }
+  const std::lock_guard lock(mutex_);
+  connections_.clear();
+}
+
+void BrokerServer::Impl::poke() noexcept {
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(poked_.get(), &one, sizeof(one)));
+}
+
+void BrokerServer::Impl::run() {
+  std::array<epoll_event, 128> events{};
+  for (;;) {
+    const int count =
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    if (count < 0 && errno != EINTR) {
+      base::log_error("broker.loop", {}, "Waiting for the SFTP front failed: {}",
+                      std::strerror(errno));
+      return;
+    }
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[static_cast<std::size_t>(i)].data.fd;
+      if (fd == listener_.get()) {
+        accept_all();
+        continue;
+      }
+      if (fd == poked_.get()) {
+        std::uint64_t ignored = 0;
+        static_cast<void>(!::read(poked_.get(), &ignored, sizeof(ignored)));
+        std::vector<ConnectionPtr> resumed;
+        {
+          const std::lock_guard lock(mutex_);
+          if (stopping_) return;
+          resumed.swap(to_resume_);
+        }
+        for (const ConnectionPtr& connection : resumed) {
+          epoll_event event{};
+          event.events = EPOLLIN;
+          event.data.fd = connection->fd.get();
+          ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
+        }
+        continue;
+      }
+      ConnectionPtr connection;
+      {
+        const std::lock_guard lock(mutex_);
+        const auto found = connections_.find(fd);
+        if (found != connections_.end()) connection = found->second;
+      }
+      if (connection) read(connection);
+    }
+  }
+}
+
+void BrokerServer::Impl::accept_all() {
+  for (;;) {
+    base::UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd) {
+      if (errno == EMFILE || errno == ENFILE) {
+        base::log_error("broker.accept", {}, "Out of file descriptors: raise LimitNOFILE");
+        // The listener stays readable; waiting a moment keeps this from spinning.
+        std::this_thread::sleep_for(std::chrono::milliseconds{50});
+      }
+      return;
+    }
+    const auto user = sftp::peer_user(fd.get());
+    if (!user || users_.count(*user) == 0) {
+      base::log_warning("broker.refused", {{"uid", user ? static_cast<std::int64_t>(*user) : -1}},
+                        "Refused a connection to the broker socket by uid {}: only "
+                        "gateway.front_user may use it",
+                        user ? static_cast<std::int64_t>(*user) : -1);
+      continue;
+    }
+    auto connection = std::make_shared<BrokerConnection>();
+    const int number = fd.get();
+    connection->fd = std::move(fd);
+    {
+      const std::lock_guard lock(mutex_);
+      connections_[number] = connection;
+    }
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = number;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, number, &event) != 0) closed(connection);
+  }
+}
+
+void BrokerServer::Impl::read(const ConnectionPtr& connection) {
+  // A few at a time, so that a busy session does not keep others waiting.
+  for (int turn = 0; turn < 8; ++turn) {
+    sftp::Received received = sftp::receive_message(connection->fd.get());
+    switch (received.what) {
+      case sftp::Received::What::nothing:
+        return;
+      case sftp::Received::What::malformed:
+        base::log_error("broker.malformed", {},
+                        "The SFTP front sent what is no message: are both programs of one "
+                        "version? Its connection is closed.");
+        closed(connection);
+        return;
+      case sftp::Received::What::closed:
+        closed(connection);
+        return;
+      case sftp::Received::What::message:
+        dispatch(connection, std::move(received.envelope));
+        break;
+    }
+    const std::lock_guard lock(mutex_);
+    if (connection->paused) return;
+  }
+}
+
+void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
+  bool logged_in = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = connections_.find(connection->fd.get());
+    if (found == connections_.end() || found->second != connection) return;
+    connections_.erase(found);
+    if (connection->control) front_ = Front{};
+    logged_in = connection->logged_in;
+  }
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
+  ::shutdown(connection->fd.get(), SHUT_RDWR);
+  if (!logged_in) return;
+  workers_->submit([this, connection] {
+    recover(connection->peer.partner, connection->session_id, connection->peer);
+  });
+}
+
+void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::function<void()> job) {
+  if (connection->inflight.fetch_add(1) + 1 >= most_inflight) {
+    const std::lock_guard lock(mutex_);
+    if (!connection->paused) {
+      connection->paused = true;
+      epoll_event event{};
+      event.events = 0;
+      event.data.fd = connection->fd.get();
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
+    }
+  }
+  workers_->submit([this, connection, job = std::move(job)] {
+    try {
+      job();
+    } catch (const std::exception& error) {
+      base::log_error("broker.failed", {}, "A message of the SFTP front was not worked on: {}",
+                      error.what());
+    }
+    job_done(connection);
+  });
+}
+
+void BrokerServer::Impl::job_done(const ConnectionPtr& connection) {
+  if (connection->inflight.fetch_sub(1) - 1 > most_inflight / 2) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!connection->paused) return;
+    connection->paused = false;
+    to_resume_.push_back(connection);
+  }
+  poke();
+}
+
+void BrokerServer::Impl::answer(const ConnectionPtr& connection, std::uint32_t id,
+                                const sftp::Message& message, int descriptor) {
+  if (id == 0) return;
+  if (!sftp::send_message(connection->fd.get(), id, message, descriptor)) {
+    // Gone, or so slow that its socket is full: the loop sees the end of it.
+    ::shutdown(connection->fd.get(), SHUT_RDWR);
+  }
+}
+
+void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelope envelope) {
+  const std::uint32_t id = envelope.id;
+  bool logged_in = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (connection->ending) return;
+    logged_in = connection->logged_in;
+  }
+  auto& message = envelope.message;
+  if (auto* hello = std::get_if<sftp::SessionHello>(&message)) {
+    const std::lock_guard lock(mutex_);
+    if (!connection->greeted && !connection->control) connection->hello = std::move(*hello);
+    connection->greeted = true;
+    return;
+  }
+  if (auto* query = std::get_if<sftp::LoginQuery>(&message)) {
+    if (!logged_in) on_login(connection, id, std::move(*query));
+    return;
+  }
+  if (const auto* failure = std::get_if<sftp::LoginFailure>(&message)) {
+    if (!logged_in) on_failure(connection, *failure);
+    return;
+  }
+  if (std::holds_alternative<sftp::ControlHello>(message) ||
+      std::holds_alternative<sftp::RefusalCount>(message)) {
+    on_control(connection, message);
+    return;
+  }
+  if (!logged_in) {
+    base::log_warning("broker.order", {}, "A session reported on files before its login");
+    closed(connection);
+    return;
+  }
+  if (auto* intent = std::get_if<sftp::UploadIntent>(&message)) {
+    in_background(connection, [this, connection, id, intent = std::move(*intent)]() mutable {
+      on_intent(connection, id, std::move(intent));
+    });
+  } else if (auto* done = std::get_if<sftp::UploadDone>(&message)) {
+    in_background(connection, [this, connection, id, done = std::move(*done)] {
+      on_done(connection, id, done);
+    });
+  } else if (auto* aborted = std::get_if<sftp::UploadAborted>(&message)) {
+    in_background(connection, [this, connection, aborted = std::move(*aborted)] {
+      on_aborted(connection, aborted);
+    });
+  } else if (auto* event = std::get_if<sftp::FileEvent>(&message)) {
+    in_background(connection, [this, connection, id, event = std::move(*event)] {
+      on_event(connection, id, event);
+    });
+  } else if (const auto* report = std::get_if<sftp::UsageReport>(&message)) {
+    in_background(connection,
+                  [this, connection, id, report = *report] { on_usage(connection, id, report); });
+  } else if (const auto* taken = std::get_if<sftp::TakenQuery>(&message)) {
+    on_taken(connection, id, *taken);
+  } else if (const auto* end = std::get_if<sftp::SessionEnd>(&message)) {
+    on_end(connection, *end);
+  } else {
+    base::log_warning("broker.order", {}, "The SFTP front sent a message that only we may send");
+    closed(connection);
+  }
+}
+
+void BrokerServer::Impl::on_control(const ConnectionPtr& connection, const sftp::Message& message) {
+  if (const auto* refused = std::get_if<sftp::RefusalCount>(&message)) {
+    base::log_info("sftp.refused",
+                   {{"address", for_log(refused->network)},
+                    {"reason", for_log(refused->reason)},
+                    {"count", refused->count}},
+                   "{} connections from {} were refused: {}", refused->count,
+                   for_log(refused->network), for_log(refused->reason));
+    return;
+  }
+  const auto& hello = std::get<sftp::ControlHello>(message);
+  {
+    const std::lock_guard lock(mutex_);
+    connection->control = true;
+    front_.connected = true;
+    front_.listening = hello.listening;
+    front_.host_keys = hello.host_keys;
+  }
+  base::log_info("broker.front", {{"pid", hello.process}}, "The SFTP front is connected");
+  bool sent = sftp::send_message(connection->fd.get(), 0, front_config());
+  const std::vector<sftp::Ban> bans = real_time_bans();
+  sftp::BanUpdate update;
+  update.reset = true;
+  for (const sftp::Ban& ban : bans) {
+    update.bans.push_back(ban);
+    if (update.bans.size() < bans_a_packet) continue;
+    sent = sent && sftp::send_message(connection->fd.get(), 0, update);
+    update = {};
+  }
+  if (update.reset || !update.bans.empty()) {
+    sent = sent && sftp::send_message(connection->fd.get(), 0, update);
+  }
+  if (!sent) closed(connection);
+}
+
+sftp::FrontConfig BrokerServer::Impl::front_config() const {
+  const auto config = parts_.config.get();
+  sftp::FrontConfig front;
+  front.login_grace_seconds = static_cast<std::uint32_t>(config->gateway.login_grace.count());
+  front.max_attempts = config->gateway.max_attempts;
+  front.max_connections = config->gateway.max_connections;
+  front.max_unauthenticated_per_address = config->gateway.max_unauthenticated_per_address;
+  front.drain_seconds = static_cast<std::uint32_t>(config->gateway.drain.count());
+  front.login_banner = config->gateway.login_banner;
+  return front;
+}
+
+// The front lives by the machine's clock, which a test may have moved ours against.
+std::vector<sftp::Ban> BrokerServer::Impl::real_time_bans() {
+  std::vector<sftp::Ban> bans;
+  const auto real = std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
+  for (const store::Ban& ban : parts_.bans.list()) {
+    bans.push_back({ban.address, base::to_unix(real + (ban.until - parts_.clock.now()))});
+  }
+  return bans;
+}
+
+void BrokerServer::Impl::tell_ban(const store::Ban& ban) {
+  const auto left = ban.until - parts_.clock.now();
+  const auto real = std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
+  sftp::BanUpdate update;
+  update.bans.push_back({ban.address, left > base::Seconds{0} ? base::to_unix(real + left) : 0});
+  const std::lock_guard lock(mutex_);
+  for (const auto& entry : connections_) {
+    if (entry.second->control) {
+      static_cast<void>(sftp::send_message(entry.second->fd.get(), 0, update));
+    }
+  }
+}
+
+void BrokerServer::Impl::send_limits() {
+  const sftp::FrontConfig limits = front_config();
+  const std::lock_guard lock(mutex_);
+  for (const auto& entry : connections_) {
+    if (entry.second->control) {
+      static_cast<void>(sftp::send_message(entry.second->fd.get(), 0, limits));
+    }
+  }
+}
+
+// Under the mutex. The session closes its end when it has left; only then is it cleaned up after.
+void BrokerServer::Impl::end_connection(BrokerConnection& connection, const std::string& sentence) {
+  if (connection.ending) return;
+  connection.ending = true;
+  static_cast<void>(sftp::send_message(connection.fd.get(), 0, sftp::SessionClose{sentence}));
+  ::shutdown(connection.fd.get(), SHUT_WR);
+}
+
+void BrokerServer::Impl::end_sessions(std::string_view partner, std::string_view fingerprint,
+                                      const std::string& sentence) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& entry : connections_) {
+    BrokerConnection& connection = *entry.second;
+    if (!connection.logged_in || connection.peer.partner != partner) continue;
+    if (!fingerprint.empty() && connection.peer.fingerprint != fingerprint) continue;
+    end_connection(connection, sentence);
+  }
+}
+
+std::vector<SessionControl::Session> BrokerServer::Impl::sessions() {
+  std::vector<Session> all;
+  const std::lock_guard lock(mutex_);
+  for (const auto& entry : connections_) {
+    const BrokerConnection& connection = *entry.second;
+    if (!connection.logged_in) continue;
+    all.push_back({connection.peer.partner, connection.peer.address, connection.peer.banner,
+                   connection.peer.fingerprint, connection.since});
+  }
+  return all;
+}
+
+BrokerServer::Front BrokerServer::Impl::front() {
+  const std::lock_guard lock(mutex_);
+  return front_;
+}
+
+}  // namespace sallyport::daemon

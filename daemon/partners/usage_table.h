@@ -1,0 +1,45 @@
+// How much of its quota each partner uses: measured on disk now and then, kept up to date in
+// between by what sessions report. Partners without a quota are never measured.
+//
+// Thread-safe; measuring walks the partner's folders and is left to the caller's thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "daemon/config/config.h"
+#include "daemon/partners/directories.h"
+
+namespace sallyport::daemon {
+
+struct QuotaLeft {
+  std::uint64_t bytes = no_limit;
+  std::uint64_t files = no_limit;
+};
+
+class UsageTable {
+ public:
+  /// `measure` may throw.
+  explicit UsageTable(std::function<Usage(const std::string&)> measure)
+      : measure_(std::move(measure)) {}
+
+  /// Adds what a session reports (0 at login) and returns what is left of the policy's quota.
+  [[nodiscard]] QuotaLeft left(const std::string& partner, const PartnerPolicy& policy,
+                               std::int64_t more_bytes, std::int64_t more_files);
+
+ private:
+  struct Known {
+    std::int64_t bytes = 0;
+    std::int64_t files = 0;
+    std::chrono::steady_clock::time_point measured{};
+  };
+  const std::function<Usage(const std::string&)> measure_;
+  std::mutex mutex_;
+  std::map<std::string, Known> known_;
+};
+
+}  // namespace sallyport::daemon
