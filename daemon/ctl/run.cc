@@ -1,0 +1,97 @@
+// sallyportctl's main: the options of every command, then the command's own callback.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <iostream>
+
+#include "daemon/ctl/command.h"
+#include "daemon/ctl/completion.h"
+#include "daemon/http/json.h"
+
+namespace sallyport::daemon::ctl {
+
+namespace {
+
+constexpr const char* description =
+    "The command line of Sallyport: API keys, partners, files and notices.\n"
+    "\n"
+    "It talks to sallyportd over its socket admin.sock, which root and members of the group\n"
+    "sallyport-admin may use. Tables are for people; with --json every command prints what the\n"
+    "daemon answered, for programs.\n"
+    "\n"
+    "Examples:\n"
+    "  sallyportctl key create --template CUSTOM --name \"ERP import\" --privilege "
+    "PLATFORM/SOURCE/EDIT\n"
+    "  sallyportctl key list --status SOON_TO_BE_EXPIRED\n"
+    "  sallyportctl partner create acme --email files@acme.example.com\n"
+    "  sallyportctl partner ssh-key add acme id_rsa.pub\n"
+    "  sallyportctl files list --partner acme --state failed\n";
+
+constexpr const char* footer =
+    "Exit status: 0 done; 1 refused or failed; 2 wrong usage; 3 no such key, partner or file;\n"
+    "4 the daemon does not answer.";
+
+std::string default_socket() {
+  const char* named = std::getenv("SALLYPORT_ADMIN_SOCKET");
+  return named != nullptr && *named != '\0' ? named : "/run/sallyport/admin.sock";
+}
+
+int run(int argc, const char* const* argv) {
+  CLI::App app(description, "sallyportctl");
+  app.footer(footer);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("sallyportctl ") + SALLYPORT_VERSION);
+  // Options of the main command may stand anywhere on the line.
+  app.fallthrough();
+
+  Context context;
+  context.out = &std::cout;
+  context.err = &std::cerr;
+  context.socket_path = default_socket();
+  app.add_option("--socket", context.socket_path, "The daemon's admin.sock")
+      ->envname("SALLYPORT_ADMIN_SOCKET")
+      ->capture_default_str();
+  app.add_flag("--json", context.json, "Print what the daemon answered, as JSON");
+  bool no_colour = false;
+  app.add_flag("--no-colour,--no-color", no_colour,
+               "No colours, not on a terminal either ($NO_COLOR)");
+
+  // Runs after the line is parsed and before the subcommand's callback.
+  app.parse_complete_callback([&] {
+    const char* forbidden = std::getenv("NO_COLOR");
+    const bool wanted = !no_colour && (forbidden == nullptr || *forbidden == '\0');
+    context.colour = wanted && ::isatty(STDOUT_FILENO) == 1;
+    context.terminal = ::isatty(STDIN_FILENO) == 1;
+  });
+
+  add_all_commands(app, context);
+  add_completion_command(app, context);
+  try {
+    app.parse(argc, argv);
+    return exit_ok;
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, std::cout, std::cerr);
+    return code == 0 ? exit_ok : exit_usage;
+  }
+}
+
+}  // namespace
+
+int run_ctl(int argc, const char* const* argv) {
+  try {
+    return run(argc, argv);
+  } catch (const CtlError& error) {
+    std::cerr << "sallyportctl: " << error.what() << '\n';
+    return error.exit_code();
+  } catch (const JsonError& error) {
+    std::cerr << "sallyportctl: the daemon's answer is no JSON that I understand: " << error.what()
+              << '\n';
+    return exit_failure;
+  } catch (const std::exception& error) {
+    std::cerr << "sallyportctl: " << error.what() << '\n';
+    return exit_failure;
+  }
+}
+
+}  // namespace sallyport::daemon::ctl
