@@ -19,8 +19,10 @@ std::string Caller::actor() const {
 bool Caller::holds(const store::Privilege& wanted) const {
   if (kind == CallerKind::local) return true;
   if (kind == CallerKind::none) return false;
-  return std::any_of(privileges.begin(), privileges.end(),
-                     [&](const store::Privilege& held) { return covers(held, wanted); });
+  // "*/*" is a group's only: covers() does not know it, so no key can hold everything by it.
+  return std::any_of(privileges.begin(), privileges.end(), [&](const store::Privilege& held) {
+    return (held.owner == "*" && held.target_domain == "*") || covers(held, wanted);
+  });
 }
 
 bool Caller::in_any_group(const std::vector<std::string>& allowed) const {
