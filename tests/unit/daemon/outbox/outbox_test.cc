@@ -1,0 +1,377 @@
+// The outbox with a real store (SQLite), a real mail server and real webhooks; only time is driven.
+#include "daemon/outbox/outbox.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "notify/facts.h"
+#include "store/activity.h"
+#include "tests/unit/notify/samples.h"
+#include "tests/unit/notify/servers.h"
+
+namespace sallyport::daemon {
+namespace {
+
+using base::Instant;
+using base::Seconds;
+using store::Notice;
+using store::NoticeState;
+using ::testing::HasSubstr;
+
+class OutboxTest : public ::testing::Test {
+ protected:
+  OutboxTest() {
+    store::Options options;
+    options.sqlite_path = (directory_.path() / "store.db").string();
+    store_ = store::open_store(std::move(options));
+  }
+
+  /// A node that works on the store as `name` with the mail server at `port`.
+  struct Node {
+    Node(OutboxTest& test, const std::string& name, Config config)
+        : live(std::move(config)),
+          activity(name, test.clock_),
+          health(test.clock_),
+          outbox(*test.store_, live, test.clock_, health, activity),
+          clock(test.clock_) {}
+    /// Passes until nothing is due, as the scheduler does.
+    void run() {
+      while (true) {
+        const auto due = outbox.earliest();
+        if (!due || *due > clock.now()) return;
+        while (outbox.run_pass(clock.now())) {
+        }
+      }
+    }
+    LiveConfig live;
+    ActivityLog activity;
+    Health health;
+    Outbox outbox;
+    base::Clock& clock;
+  };
+
+  static Config config_for(std::uint16_t port) {
+    Config config;
+    config.smtp.host = "localhost";
+    config.smtp.port = port;
+    config.smtp.security = "none";
+    config.smtp.timeout = Seconds{5};
+    config.notify.from = "sallyport@gate1.example.com";
+    return config;
+  }
+
+  Notice add(const std::string& recipient, const std::string& subject = "k1",
+             notify::Kind kind = notify::Kind::key_expired, Seconds offset = Seconds{0},
+             store::Channel channel = store::Channel::mail) {
+    Notice notice;
+    notice.subject_type = "api_key";
+    notice.subject_id = subject;
+    notice.kind = notify::to_string(kind);
+    notice.cycle = 1;
+    notice.offset = offset.count();
+    notice.recipient = recipient;
+    notice.channel = channel;
+    notice.role = "administrator";
+    notify::Facts facts = test::sample_facts(kind);
+    facts.key->id = subject;
+    notice.facts = notify::to_json(facts);
+    notice.created = notice.due = notice.next_attempt = clock_.now();
+    notice.id = store::notice_id(notice);
+    EXPECT_TRUE(
+        store_->write([&](store::Unit& unit) { return store::insert_notice(unit, notice); }));
+    return notice;
+  }
+
+  Notice now_in_store(const Notice& notice) {
+    return *store_->read([&](store::Unit& unit) { return store::find_notice(unit, notice.id); });
+  }
+  std::int64_t count(NoticeState state) {
+    return store_->read([&](store::Unit& unit) { return store::count_notices(unit, state); });
+  }
+  std::vector<std::string> conditions(Node& node) {
+    std::vector<std::string> names;
+    for (const HealthCondition& condition : node.health.list()) names.push_back(condition.name);
+    return names;
+  }
+
+  test::ScratchDirectory directory_;
+  base::ManualClock clock_{test::sample_now};
+  std::unique_ptr<store::Store> store_;
+};
+
+TEST_F(OutboxTest, ADueNoticeIsSentAndTheAnswerRecorded) {
+  const test::MailServer server;
+  Node node(*this, "n1", config_for(server.port()));
+  const Notice notice = add("admin@example.com");
+  node.run();
+  const Notice sent = now_in_store(notice);
+  EXPECT_EQ(sent.state, NoticeState::sent);
+  EXPECT_EQ(sent.attempts, 1);
+  EXPECT_EQ(sent.finished, clock_.now());
+  EXPECT_THAT(sent.answer, HasSubstr("Kept as 1"));
+  const std::string mail = server.mail(1);
+  EXPECT_THAT(mail, HasSubstr("X-Envelope-To: admin@example.com"));
+  EXPECT_THAT(mail, HasSubstr("X-Sallyport-Kind: key_expired\r\n"));
+  EXPECT_THAT(mail, HasSubstr("List-Id: <notices.gate1.example.com>"));
+  EXPECT_THAT(mail, HasSubstr("Auto-Submitted: auto-generated"));
+  EXPECT_TRUE(node.health.good());
+  EXPECT_EQ(node.outbox.earliest(), std::nullopt) << "nothing to wake up for";
+  const auto log =
+      store_->read([](store::Unit& unit) { return store::list_activity(unit, {}, 0, 10); });
+  ASSERT_EQ(log.size(), 1U);
+  EXPECT_EQ(log[0].operation, "NOTIFY");
+  EXPECT_EQ(log[0].resource_id, notice.id);
+  EXPECT_EQ(log[0].result, "SUCCESS");
+}
+
+TEST_F(OutboxTest, WhatIsNotDueWaitsAndSaysWhen) {
+  const test::MailServer server;
+  Node node(*this, "n1", config_for(server.port()));
+  clock_.advance(Seconds{3600});
+  (void)add("admin@example.com");
+  clock_.advance(Seconds{-3600});
+  node.run();
+  EXPECT_EQ(server.count(), 0U);
+  EXPECT_EQ(node.outbox.earliest(), clock_.now() + Seconds{3600});
+  clock_.advance(Seconds{3600});
+  node.run();
+  EXPECT_EQ(server.count(), 1U);
+}
+
+TEST_F(OutboxTest, SeveralBatchesEachRecipientOnce) {
+  const test::MailServer server;
+  Node node(*this, "n1", config_for(server.port()));
+  for (int i = 0; i < 100; ++i) (void)add("a" + std::to_string(i) + "@example.com");
+  node.run();
+  EXPECT_EQ(server.count(), 100U);
+  EXPECT_EQ(count(NoticeState::sent), 100);
+}
+
+TEST_F(OutboxTest, AServerThatIsAwayIsRetriedWithGrowingPausesUntilItIsBack) {
+  std::uint16_t port = 0;
+  {
+    test::MailServer gone;
+    port = gone.port();
+  }
+  Node node(*this, "n1", config_for(port));
+  const Notice notice = add("admin@example.com");
+  for (const int pause : {60, 120, 240}) {
+    node.run();
+    const Notice waiting = now_in_store(notice);
+    ASSERT_EQ(waiting.state, NoticeState::pending);
+    ASSERT_EQ(waiting.next_attempt, clock_.now() + Seconds{pause});
+    ASSERT_THAT(waiting.answer, HasSubstr("cannot connect"));
+    EXPECT_THAT(conditions(node), ::testing::ElementsAre("mail.unreachable"));
+    clock_.set(waiting.next_attempt);
+  }
+  const test::MailServer back({"--port", std::to_string(port)});
+  node.run();
+  EXPECT_EQ(now_in_store(notice).state, NoticeState::sent);
+  EXPECT_TRUE(node.health.good());
+}
+
+TEST_F(OutboxTest, GivenUpAfterFiveDaysShownAndRequeued) {
+  std::uint16_t port = 0;
+  {
+    test::MailServer gone;
+    port = gone.port();
+  }
+  Node node(*this, "n1", config_for(port));
+  const Notice notice = add("admin@example.com");
+  node.run();
+  clock_.advance(Seconds{5 * 86400});
+  node.run();
+  EXPECT_EQ(now_in_store(notice).state, NoticeState::failed);
+  EXPECT_THAT(conditions(node), ::testing::Contains("notices.failed"));
+
+  const test::MailServer back({"--port", std::to_string(port)});
+  clock_.advance(Seconds{60});
+  const auto requeue = [&] {
+    return store_->write(
+        [&](store::Unit& unit) { return requeue_notice(unit, notice.id, clock_.now()); });
+  };
+  EXPECT_TRUE(requeue());
+  EXPECT_FALSE(requeue()) << "only what has failed";
+  node.run();
+  EXPECT_EQ(now_in_store(notice).state, NoticeState::sent);
+  EXPECT_EQ(back.count(), 1U);
+  EXPECT_TRUE(node.health.good());
+}
+
+TEST_F(OutboxTest, ARefusedRecipientIsRetriedAndDoesNotHoldUpOthers) {
+  const test::MailServer server;
+  Node node(*this, "n1", config_for(server.port()));
+  const Notice refused = add("refused@example.com");
+  const Notice good = add("admin@example.com");
+  node.run();
+  EXPECT_EQ(now_in_store(refused).state, NoticeState::pending);
+  EXPECT_THAT(now_in_store(refused).answer, HasSubstr("550"));
+  EXPECT_EQ(now_in_store(good).state, NoticeState::sent);
+  EXPECT_TRUE(node.health.good()) << "the server is not away";
+}
+
+TEST_F(OutboxTest, WhatCannotBeSentAtAllFailsAtOnce) {
+  const test::MailServer server;
+  Node node(*this, "n1", config_for(server.port()));
+  const Notice address =
+      add("b\xc3\xbc"
+          "cher@example.com");
+  Notice facts = add("admin@example.com");
+  store_->write([&](store::Unit& unit) {
+    facts.facts = "{}";
+    EXPECT_TRUE(store::update_notice(unit, facts));
+  });
+  node.run();
+  EXPECT_EQ(now_in_store(address).state, NoticeState::failed);
+  EXPECT_EQ(now_in_store(facts).state, NoticeState::failed);
+  EXPECT_EQ(server.count(), 0U);
+}
+
+TEST_F(OutboxTest, TwoNodesSendEachNoticeOnce) {
+  const test::MailServer server;
+  Node one(*this, "n1", config_for(server.port()));
+  Node two(*this, "n2", config_for(server.port()));
+  for (int i = 0; i < 120; ++i) (void)add("a" + std::to_string(i) + "@example.com");
+  {
+    std::jthread first([&] { one.run(); });
+    std::jthread second([&] { two.run(); });
+  }
+  EXPECT_EQ(server.count(), 120U);
+  EXPECT_EQ(count(NoticeState::sent), 120);
+}
+
+TEST_F(OutboxTest, TheClaimOfADeadNodeEndsAndOursAreTakenBackAtOnce) {
+  const test::MailServer server;
+  const auto claimed_by = [&](const char* node, const char* recipient) {
+    Notice notice = add(recipient);
+    notice.state = NoticeState::claimed;
+    notice.claimed_by = node;
+    notice.claimed_until = clock_.now() + Seconds{240};
+    store_->write([&](store::Unit& unit) { EXPECT_TRUE(store::update_notice(unit, notice)); });
+    return notice;
+  };
+  const Notice of_other = claimed_by("n2", "other@example.com");
+  const Notice of_ours = claimed_by("n1", "ours@example.com");
+  Node node(*this, "n1", config_for(server.port()));
+  node.run();
+  EXPECT_EQ(now_in_store(of_ours).state, NoticeState::sent);
+  EXPECT_EQ(now_in_store(of_other).state, NoticeState::claimed);
+  const auto next = node.outbox.earliest();
+  ASSERT_TRUE(next);
+  clock_.set(*next);
+  node.run();
+  EXPECT_EQ(now_in_store(of_other).state, NoticeState::sent);
+}
+
+TEST_F(OutboxTest, ARepeatAfterALostAnswerHasTheSameMessageId) {
+  const test::MailServer server({"--close-before-250", "1"});
+  Node node(*this, "n1", config_for(server.port()));
+  const Notice notice = add("admin@example.com");
+  node.run();
+  EXPECT_EQ(now_in_store(notice).state, NoticeState::pending);
+  clock_.advance(Seconds{60});
+  node.run();
+  EXPECT_EQ(now_in_store(notice).state, NoticeState::sent);
+  ASSERT_EQ(server.count(), 2U);
+  const auto id_line = [](const std::string& mail) {
+    const auto begin = mail.find("Message-ID:");
+    return mail.substr(begin, mail.find("\r\n", begin) - begin);
+  };
+  EXPECT_EQ(id_line(server.mail(1)), id_line(server.mail(2)));
+}
+
+TEST_F(OutboxTest, ARetryThatATighterWarningHasOvertakenIsSuperseded) {
+  std::uint16_t port = 0;
+  {
+    test::MailServer gone;
+    port = gone.port();
+  }
+  Node node(*this, "n1", config_for(port));
+  const Notice wide =
+      add("admin@example.com", "k1", notify::Kind::key_expiring, Seconds{7 * 86400});
+  const Notice tight =
+      add("admin@example.com", "k1", notify::Kind::key_expiring, Seconds{2 * 86400});
+  node.run();
+  EXPECT_EQ(now_in_store(wide).state, NoticeState::superseded);
+  EXPECT_EQ(now_in_store(tight).state, NoticeState::pending);
+}
+
+TEST_F(OutboxTest, StopGivesBackWhatIsUnsent) {
+  const test::MailServer server({"--delay", "30"});
+  Config config = config_for(server.port());
+  config.smtp.timeout = Seconds{20};
+  Node node(*this, "n1", std::move(config));
+  for (int i = 0; i < 5; ++i) (void)add("a" + std::to_string(i) + "@example.com");
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    std::jthread pass([&] { (void)node.outbox.run_pass(clock_.now()); });
+    while (count(NoticeState::claimed) == 0) std::this_thread::yield();
+    node.outbox.stop();
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds{15});
+  EXPECT_EQ(count(NoticeState::pending), 5);
+  EXPECT_EQ(count(NoticeState::claimed), 0);
+  Node again(*this, "n1", config_for(server.port()));
+  EXPECT_TRUE(again.outbox.earliest());
+}
+
+TEST_F(OutboxTest, SettingsThatCannotWorkWaitAndSaySo) {
+  Config config = config_for(25);
+  config.smtp.user = "gate";
+  config.smtp.password_file = (directory_.path() / "missing").string();
+  Node node(*this, "n1", std::move(config));
+  const Notice notice = add("admin@example.com");
+  node.run();
+  EXPECT_EQ(now_in_store(notice).state, NoticeState::pending);
+  EXPECT_THAT(now_in_store(notice).answer, HasSubstr("missing"));
+  EXPECT_THAT(conditions(node), ::testing::ElementsAre("mail.unreachable"));
+}
+
+class OutboxWebhookTest : public OutboxTest {
+ protected:
+  OutboxWebhookTest() {
+    const auto path = directory_.path() / "secret";
+    std::ofstream(path) << "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n";
+    secret_file_ = path.string();
+    std::filesystem::create_directory(directory_.path() / "hooks");
+  }
+  [[nodiscard]] TableEntry webhook(const std::string& name, std::uint16_t port) const {
+    TableEntry entry;
+    entry.values["name"] = name;
+    entry.values["url"] = "http://localhost:" + std::to_string(port) + "/hook";
+    entry.values["secret_file"] = secret_file_;
+    return entry;
+  }
+  std::string secret_file_;
+};
+
+TEST_F(OutboxWebhookTest, WebhooksGoThroughTheSameLedger) {
+  const std::string hooks = (directory_.path() / "hooks").string();
+  const test::PythonServer good(test::source_root() / "tests/unit/notify/webhook_sink",
+                                {"--dir", hooks});
+  const test::PythonServer bad(test::source_root() / "tests/unit/notify/webhook_sink",
+                               {"--dir", hooks, "--status", "503"});
+  const test::MailServer mail;
+  Config config = config_for(mail.port());
+  config.notify.webhooks = {webhook("good", good.port()), webhook("bad", bad.port())};
+  Node node(*this, "n1", std::move(config));
+  const auto kind = notify::Kind::key_expired;
+  const Notice to_good = add("good", "k1", kind, Seconds{0}, store::Channel::webhook);
+  const Notice to_bad = add("bad", "k1", kind, Seconds{0}, store::Channel::webhook);
+  const Notice to_gone = add("gone", "k1", kind, Seconds{0}, store::Channel::webhook);
+  const Notice by_mail = add("admin@example.com");
+  node.run();
+  EXPECT_EQ(now_in_store(to_good).state, NoticeState::sent);
+  EXPECT_THAT(now_in_store(to_good).answer, HasSubstr("204"));
+  EXPECT_EQ(now_in_store(to_bad).state, NoticeState::pending);
+  EXPECT_THAT(now_in_store(to_bad).answer, HasSubstr("503"));
+  EXPECT_EQ(now_in_store(to_gone).state, NoticeState::failed);
+  EXPECT_EQ(now_in_store(by_mail).state, NoticeState::sent);
+  EXPECT_THAT(test::file_content(directory_.path() / "hooks" / "1.json"),
+              HasSubstr("webhook-signature"));
+}
+
+}  // namespace
+}  // namespace sallyport::daemon
