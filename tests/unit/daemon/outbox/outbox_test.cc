@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <functional>
 #include <thread>
 
 #include "notify/facts.h"
@@ -20,12 +22,37 @@ using store::Notice;
 using store::NoticeState;
 using ::testing::HasSubstr;
 
+/// A store whose connection is lost when a test says so: before a unit's work, or after its commit,
+/// which the caller cannot tell apart.
+class FlakyStore final : public store::Store {
+ public:
+  explicit FlakyStore(std::unique_ptr<store::Store> real) : real_(std::move(real)) {}
+  [[nodiscard]] store::Dialect dialect() const override { return real_->dialect(); }
+  void ping() override { real_->ping(); }
+
+  /// The first so many writes succeed; later ones fail, until this is set again.
+  std::atomic<int> good_writes{1000000};
+  std::atomic<bool> commits_before_failing{false};
+
+ protected:
+  void run(bool writes, const std::function<void(store::Unit&)>& work) override {
+    if (!writes) return real_->read(work);
+    const bool fails = good_writes.fetch_sub(1) <= 0;
+    if (!fails || commits_before_failing) real_->write(work);
+    if (fails)
+      throw store::Error(store::Failure::unavailable, 2013, "the connection to the store was lost");
+  }
+
+ private:
+  std::unique_ptr<store::Store> real_;
+};
+
 class OutboxTest : public ::testing::Test {
  protected:
   OutboxTest() {
     store::Options options;
     options.sqlite_path = (directory_.path() / "store.db").string();
-    store_ = store::open_store(std::move(options));
+    store_ = std::make_unique<FlakyStore>(store::open_store(std::move(options)));
   }
 
   /// A node that works on the store as `name` with the mail server at `port`.
@@ -98,7 +125,7 @@ class OutboxTest : public ::testing::Test {
 
   test::ScratchDirectory directory_;
   base::ManualClock clock_{test::sample_now};
-  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<FlakyStore> store_;
 };
 
 TEST_F(OutboxTest, ADueNoticeIsSentAndTheAnswerRecorded) {
@@ -315,6 +342,36 @@ TEST_F(OutboxTest, StopGivesBackWhatIsUnsent) {
   EXPECT_EQ(count(NoticeState::claimed), 0);
   Node again(*this, "n1", config_for(server.port()));
   EXPECT_TRUE(again.outbox.earliest());
+}
+
+/// A repeat is allowed only after a crash: while the daemon lives, an answer that the store did not
+/// take is kept and recorded before anything else is sent.
+TEST_F(OutboxTest, AnAnswerThatTheStoreDidNotTakeIsRecordedLaterAndNothingIsSentTwice) {
+  for (const bool commits : {false, true}) {
+    const test::MailServer server;
+    Node node(*this, "n1", config_for(server.port()));
+    node.run();
+    const std::string subject = commits ? "committed" : "lost";
+    const Notice first = add("first@example.com", subject);
+    const Notice second = add("second@example.com", subject);
+    store_->commits_before_failing = commits;
+    store_->good_writes = 1;  // the claim; then the first record fails
+    EXPECT_THROW((void)node.outbox.run_pass(clock_.now()), store::Error);
+    EXPECT_EQ(server.count(), 1U) << "nothing more is sent while answers cannot be recorded";
+    EXPECT_EQ(node.outbox.earliest(), clock_.now()) << "tries again as soon as it may";
+    EXPECT_THROW((void)node.outbox.run_pass(clock_.now()), store::Error);
+    EXPECT_EQ(server.count(), 1U);
+    store_->good_writes = 1000000;
+    node.run();
+    EXPECT_EQ(server.count(), 2U);
+    EXPECT_EQ(now_in_store(first).state, NoticeState::sent);
+    EXPECT_EQ(now_in_store(second).state, NoticeState::sent);
+    EXPECT_EQ(now_in_store(first).attempts, 1);
+    store::ActivityFilter filter;
+    filter.resource_ids = {first.id};
+    EXPECT_EQ(store_->read([&](store::Unit& unit) { return store::count_activity(unit, filter); }),
+              1);
+  }
 }
 
 TEST_F(OutboxTest, SettingsThatCannotWorkWaitAndSaySo) {
