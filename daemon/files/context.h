@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "daemon/activity/activity_log.h"
 #include "daemon/config/config.h"
 #include "daemon/files/directory.h"
 #include "daemon/health.h"
@@ -27,6 +28,7 @@ struct FileContext {
   pgp::Engine& pgp;
   Health& health;
   Waker& waker;
+  const ActivityLog& activity;
 
   [[nodiscard]] base::Instant now() const { return clock.now(); }
   /// What gpg is to take for the time: nothing unless the clock was moved by a test.

@@ -42,6 +42,28 @@ std::string checked(std::string_view name, const std::string& directory) {
   return std::string(name);
 }
 
+struct ::stat look_at(int fd, const std::string& path) {
+  struct ::stat status {};
+  if (::fstat(fd, &status) != 0) throw SystemError(errno, "look at " + path);
+  return status;
+}
+
+/// The group of the directory it is in, and the mode whatever the umask. A sandbox may forbid to
+/// set the set-group-id bit; it is not needed where the group is right without it.
+void share_directory(int made, int parent, mode_t mode, const std::string& path) {
+  const struct ::stat above = look_at(parent, path);
+  struct ::stat status = look_at(made, path);
+  if ((mode & 0070) != 0 && status.st_gid != above.st_gid &&
+      ::fchown(made, static_cast<uid_t>(-1), above.st_gid) == 0) {
+    status = look_at(made, path);
+  }
+  if ((status.st_mode & 07777) == mode) return;
+  if (::fchmod(made, mode) == 0) return;
+  if (errno != EPERM || ::fchmod(made, mode & 0777) != 0) {
+    throw SystemError(errno, "set the mode of " + path);
+  }
+}
+
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
@@ -72,12 +94,12 @@ Directory Directory::make(std::string_view relative, mode_t mode) const {
     auto next = current->find(part);
     if (!next) {
       const std::string path = join(current->path_, part);
-      const bool made = ::mkdirat(current->fd(), part.c_str(), mode) == 0;
+      const bool made = ::mkdirat(current->fd(), part.c_str(), mode & 0777) == 0;
       if (!made && errno != EEXIST) throw SystemError(errno, "make directory " + path);
       next = current->find(part);
       if (!next) throw SystemError(ENOENT, "open directory " + path);
       if (made) {
-        if (::fchmod(next->fd(), mode) != 0) throw SystemError(errno, "set the mode of " + path);
+        share_directory(next->fd(), current->fd(), mode, path);
         current->sync();
       }
     }
@@ -161,6 +183,17 @@ Moved move_file(const Directory& from, std::string_view name, const Directory& t
   to.sync();
   from.sync();
   return Moved::yes;
+}
+
+void share_file(int fd, const Directory& directory, mode_t mode, const std::string& what) {
+  const struct ::stat above = look_at(directory.fd(), directory.path());
+  const struct ::stat status = look_at(fd, what);
+  if (status.st_gid != above.st_gid && ::fchown(fd, static_cast<uid_t>(-1), above.st_gid) != 0) {
+    throw SystemError(errno, "give " + what + " to the group of " + directory.path());
+  }
+  if ((status.st_mode & 0777) != mode && ::fchmod(fd, mode) != 0) {
+    throw SystemError(errno, "set the mode of " + what);
+  }
 }
 
 void copy_content(int from, int to, const std::string& what) {

@@ -27,7 +27,8 @@ class Directory {
   /// A directory below this one; "" is this one again. nullopt if it (or a part of the way) is not
   /// there. Throws if a part of the way is a link or no directory.
   [[nodiscard]] std::optional<Directory> find(std::string_view relative) const;
-  /// As find(), making what is missing with `mode` (the umask does not count) and syncing it.
+  /// As find(), making what is missing, synced, with `mode` whatever the umask and the group of the
+  /// directory above if `mode` gives the group anything.
   [[nodiscard]] Directory make(std::string_view relative, mode_t mode) const;
 
   /// What is there under the name, a link itself, not what it leads to. nullopt: nothing.
@@ -56,6 +57,10 @@ enum class Moved { yes, no_source, name_taken };
 /// first.
 [[nodiscard]] Moved move_file(const Directory& from, std::string_view name, const Directory& to,
                               std::string_view new_name);
+
+/// A file of ours for those who share the directory by its group: that group and `mode`, whatever
+/// the umask.
+void share_file(int fd, const Directory& directory, mode_t mode, const std::string& what);
 
 /// Copies all of `from` (from its start) to `to` (at its start), by reflink or in the kernel where
 /// the file systems can. Not synced.

@@ -1,7 +1,12 @@
 #include "daemon/files/file_service.h"
 
+#include <cerrno>
+
+#include "base/file_io.h"
 #include "base/log.h"
 #include "daemon/files/names.h"
+#include "daemon/files/originals.h"
+#include "daemon/files/reason_note.h"
 
 namespace sallyport::daemon {
 
@@ -46,7 +51,29 @@ void FileService::partners_changed() {
   for (const File& file : held) pipeline_.offer(file);
 }
 
-File FileService::retry(const std::string& id, const std::string& actor) {
+void FileService::bring_back(const File& file) const {
+  const Directory spool = context_.spool(file.partner);
+  if (spool.look(file.spool_name)) return;
+  const SplitPath place = split_last(file.published_as);
+  const auto parked = context_.partner_directory(file.partner).find("tree" + place.directory);
+  if (parked && move_file(*parked, place.name, spool, file.spool_name) == Moved::yes) return;
+  const auto original = open_original(context_, file);
+  if (!original) {
+    throw ProblemError(409, "FILE_ORIGINAL_MISSING",
+                       "The original is no longer at " + file.published_as + ".");
+  }
+  // A copy of a backup gets its name only when it is whole.
+  const std::string temporary = file.spool_name + ".restored";
+  const base::UniqueFd copy = spool.make_file(temporary, shared_file_mode);
+  copy_content(original->get(), copy.get(), "the backup of " + file.id);
+  base::fsync_file(copy.get(), join(spool.path(), temporary));
+  if (move_file(spool, temporary, spool, file.spool_name) == Moved::no_source) {
+    throw base::SystemError(ENOENT, "restore " + join(spool.path(), file.spool_name));
+  }
+}
+
+File FileService::retry(const std::string& id, const Caller& caller) {
+  const std::string actor = caller.actor();
   auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
   if (!file) throw ProblemError(404, "FILE_NOT_FOUND", "There is no file " + id + ".");
   if (file->state != FileState::failed) {
@@ -55,15 +82,8 @@ File FileService::retry(const std::string& id, const std::string& actor) {
                            std::string(to_string(file->state)) + ".");
   }
   // Back into the spool first: until the row changes, an interruption parks it again.
+  bring_back(*file);
   const SplitPath place = split_last(file->published_as);
-  const Directory parked = context_.tree(file->partner, place.directory);
-  const Directory spool = context_.spool(file->partner);
-  if (!spool.look(file->spool_name) &&
-      move_file(parked, place.name, spool, file->spool_name) != Moved::yes) {
-    throw ProblemError(409, "FILE_ORIGINAL_MISSING",
-                       "The original is no longer at " + file->published_as + ".");
-  }
-  const std::string parked_as = file->published_as;
   clear_retry(*file);
   file->state = FileState::received;
   file->published_as.clear();
@@ -74,9 +94,20 @@ File FileService::retry(const std::string& id, const std::string& actor) {
       throw ProblemError(409, "FILE_CHANGED", "Somebody else is working on this file.");
     }
     store::insert_file_step(unit, {file->id, file->state, now, "retried by " + actor});
+    ActivityEntry entry;
+    entry.actor = actor;
+    entry.source = caller.source;
+    entry.operation = "RETRY";
+    entry.resource_type = "FILE";
+    entry.resource_id = file->id;
+    entry.resource_name = file->name;
+    context_.activity.append(unit, entry);
   });
   ++file->version;
-  parked.remove_file(with_ending(place.name, ".reason.txt"));
+  if (const auto parked =
+          context_.partner_directory(file->partner).find("tree" + place.directory)) {
+    parked->remove_file(reason_note_name(place.name));
+  }
   base::log_notice("file.retried", {{"file", id}, {"actor", actor}}, "{} of {} is retried by {}",
                    file->name, file->partner, actor);
   pipeline_.offer(*file);

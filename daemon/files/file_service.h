@@ -44,9 +44,11 @@ class FileService {
   [[nodiscard]] Pipeline& pipeline() { return pipeline_; }
   [[nodiscard]] CheckReport check() { return Check(context_).check(); }
   /// A failed file goes through the pipeline again, at the end of its line.
-  [[nodiscard]] store::File retry(const std::string& id, const std::string& actor);
+  [[nodiscard]] store::File retry(const std::string& id, const Caller& caller);
 
  private:
+  void bring_back(const store::File& file) const;
+
   FileContext context_;
   Inbound inbound_;
   Outbound outbound_;

@@ -118,10 +118,9 @@ Inbound::Judgement Inbound::judge(const File& file, const Directory& spool,
     }
   }
   if (result.reason != pgp::Reason::none) return result;
-  // Whatever the umask: applications reach it by group.
-  if (::fchmod(plain.get(), shared_file_mode) != 0) {
-    throw base::SystemError(errno, "set the mode of the plaintext of " + file.id);
-  }
+  const Directory target =
+      context_.inbound(file.partner, file.object, split_last(file.name).directory);
+  share_file(plain.get(), target, shared_file_mode, "plaintext of " + file.id);
   result.plain = base::digest_file(plain.get(), "plaintext of " + file.id);
   result.facts.set("bytes", static_cast<std::int64_t>(result.plain.size));
   base::fsync_file(plain.get(), "plaintext of " + file.id);

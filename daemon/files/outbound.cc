@@ -64,21 +64,6 @@ std::string choose_signer(pgp::Engine& engine, base::Instant now) {
   return chosen;
 }
 
-/// A file of ours for the partner's side of the gate: readable by the front through its group.
-void hand_to_group_of(int fd, const Directory& directory, const std::string& what) {
-  struct ::stat there {};
-  struct ::stat here {};
-  if (::fstat(directory.fd(), &there) != 0 || ::fstat(fd, &here) != 0) {
-    throw base::SystemError(errno, "look at " + what);
-  }
-  if (here.st_gid != there.st_gid && ::fchown(fd, static_cast<uid_t>(-1), there.st_gid) != 0) {
-    throw base::SystemError(errno, "give " + what + " to the group of " + directory.path());
-  }
-  if (::fchmod(fd, shared_file_mode) != 0) {
-    throw base::SystemError(errno, "set the mode of " + what);
-  }
-}
-
 std::string outgoing_directory(const File& file) {
   return file.object.empty() ? std::string(outgoing_area)
                              : std::string(outgoing_area) + "/" + file.object;
@@ -238,7 +223,7 @@ StepResult Outbound::seal(File& file) {
   if (!sealed) throw base::Error("The message made of file " + file.id + " disappeared");
   const std::string what = join(sending.path(), file.id);
   const Directory outgoing = context_.tree(file.partner, outgoing_directory(file));
-  hand_to_group_of(sealed->get(), outgoing, what);
+  share_file(sealed->get(), outgoing, shared_file_mode, what);
   base::fsync_file(sealed->get(), what);
   sending.sync();
   const base::FileDigest digest = base::digest_file(sealed->get(), what);

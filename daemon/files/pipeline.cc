@@ -297,7 +297,8 @@ bool Pipeline::run_pass(base::Instant now) {
       [&](Unit& unit) { return store::due_files(unit, unfinished(), now, page); });
   for (const File& file : due) offer(file);
   // They stay due until a worker has had them: do not come back for the same ones at once.
-  if (!due.empty()) static_cast<void>(wait_idle(std::chrono::steady_clock::now() + busy_pause));
+  if (!due.empty() && !workers_.empty())
+    static_cast<void>(wait_idle(std::chrono::steady_clock::now() + busy_pause));
   return false;
 }
 

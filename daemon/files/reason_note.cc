@@ -34,9 +34,7 @@ void write_reason_note(const Directory& directory, const std::string& name,
                        const store::File& file) {
   const std::string path = join(directory.path(), name);
   const base::UniqueFd note = directory.make_file(name, shared_file_mode);
-  if (::fchmod(note.get(), shared_file_mode) != 0) {
-    throw base::SystemError(errno, "set the mode of " + path);
-  }
+  share_file(note.get(), directory, shared_file_mode, path);
   base::write_all(note.get(), reason_note_text(file), path);
   base::fsync_file(note.get(), path);
   directory.sync();

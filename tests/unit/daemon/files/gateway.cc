@@ -136,7 +136,7 @@ Gateway::Gateway(const std::function<void(Config&)>& change) : clock(machine_tim
     store::insert_administrator(unit, administrator);
   });
   context =
-      std::make_unique<FileContext>(FileContext{*store, clock, *config, *keys.ours, health, waker});
+      std::make_unique<FileContext>(FileContext{*store, clock, *config, *keys.ours, health, waker, activity});
   restart();
 }
 

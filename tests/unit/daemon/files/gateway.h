@@ -115,6 +115,7 @@ class Gateway {
   base::ManualClock clock;
   Health health{clock};
   CountingWaker waker;
+  ActivityLog activity{"test", clock};
   std::unique_ptr<LiveConfig> config;
   std::unique_ptr<store::Store> real_store;
   std::unique_ptr<InterruptedStore> store;

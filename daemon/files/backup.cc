@@ -1,0 +1,117 @@
+#include "daemon/files/backup.h"
+
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/file_io.h"
+#include "daemon/files/file_json.h"
+#include "daemon/files/names.h"
+
+namespace sallyport::daemon {
+namespace {
+
+constexpr std::string_view directory_scheme = "dir:";
+constexpr std::string_view s3_scheme = "s3://";
+constexpr mode_t backup_directory_mode = 0750;
+
+class DirectoryTarget final : public BackupTarget {
+ public:
+  explicit DirectoryTarget(std::string root) : root_(std::move(root)) {}
+
+  std::string put(int fd, const std::string& key, std::uint64_t size,
+                  const base::Sha256& sha256) override {
+    const SplitPath at = split_last(key);
+    const Directory directory = Directory::open(root_).make(at.directory, backup_directory_mode);
+    const std::string temporary = with_ending(at.name, ".partial");
+    {
+      const base::UniqueFd copy = directory.make_file(temporary, 0640);
+      const std::string what = join(directory.path(), temporary);
+      copy_content(fd, copy.get(), what);
+      base::fsync_file(copy.get(), what);
+    }
+    // Opened again: what is compared is what the file system gives, not what we have written.
+    const auto written = directory.open_file(temporary);
+    if (!written) throw BackupError("The copy in " + directory.path() + " disappeared");
+    const base::FileDigest digest = base::digest_file(written->get(), directory.path());
+    if (digest.size != size || digest.sha256 != sha256) {
+      directory.remove_file(temporary);
+      throw BackupError("The copy in " + directory.path() + " is not what was written to it");
+    }
+    if (move_file(directory, temporary, directory, at.name) == Moved::name_taken) {
+      // An earlier attempt came this far. Replaced, so that there is one and it was compared.
+      directory.remove_file(at.name);
+      if (move_file(directory, temporary, directory, at.name) != Moved::yes) {
+        throw BackupError("The copy in " + directory.path() + " cannot get its name");
+      }
+    }
+    return std::string(directory_scheme) + key;
+  }
+
+  void fetch(const std::string& location, int fd) override {
+    const SplitPath at = split_last(std::string_view(location).substr(directory_scheme.size()));
+    const auto directory = Directory::open(root_).find(at.directory);
+    const auto file = directory ? directory->open_file(at.name) : std::nullopt;
+    if (!file) throw BackupError("The backup has no " + location + " (any more)");
+    copy_content(file->get(), fd, location);
+  }
+
+ private:
+  std::string root_;
+};
+
+/// "acme/inbound/Invoices/2026-11/invoice-<id>.csv.pgp"
+std::string key_of(const store::File& file) {
+  const base::Instant at = file.received == base::Instant{} ? file.created : file.received;
+  std::string key =
+      join(join(file.partner, to_string(file.direction)), file.object.empty() ? "_" : file.object);
+  key += '/' + base::format_date(at).substr(0, 7) + '/';
+  return key + with_tag(split_last(file.name).name, file.id);
+}
+
+base::Sha256 digest_of(const store::File& file) {
+  base::Sha256 digest{};
+  const auto bytes = base::from_hex(file.sha256);
+  if (!bytes || bytes->size() != digest.size()) {
+    throw BackupError("The journal has no SHA-256 of file " + file.id);
+  }
+  std::copy(bytes->begin(), bytes->end(), digest.begin());
+  return digest;
+}
+
+}  // namespace
+
+std::unique_ptr<BackupTarget> make_directory_target(const std::string& root) {
+  return std::make_unique<DirectoryTarget>(root);
+}
+
+std::unique_ptr<BackupTarget> make_backup_target(const Config& config) {
+  return config.backup.target == "s3" ? make_s3_target(config)
+                                      : make_directory_target(config.backup.directory);
+}
+
+std::unique_ptr<BackupTarget> backup_target_of(const Config& config, const std::string& location) {
+  if (location.starts_with(directory_scheme)) return make_directory_target(config.backup.directory);
+  if (location.starts_with(s3_scheme)) return make_s3_target(config);
+  throw BackupError("There is no kind of backup that " + location + " could be in");
+}
+
+std::string put_backup(const FileContext& context, const store::File& file, int fd) {
+  const base::FileDigest digest = base::digest_file(fd, "original of " + file.id);
+  if (digest.size != file.size || digest.sha256 != digest_of(file)) {
+    throw BackupError("File " + file.id + " at " + file.published_as +
+                      " is no longer what was received; it is left where it is");
+  }
+  return make_backup_target(*context.config.get())
+      ->put(fd, key_of(file), digest.size, digest.sha256);
+}
+
+void fetch_backup(const FileContext& context, const store::File& file, int fd) {
+  backup_target_of(*context.config.get(), file.backup_at)->fetch(file.backup_at, fd);
+  const base::FileDigest digest = base::digest_file(fd, "backup of " + file.id);
+  if (digest.size != file.size || digest.sha256 != digest_of(file)) {
+    throw BackupError("The backup of file " + file.id + " at " + file.backup_at +
+                      " is not what was put there");
+  }
+}
+
+}  // namespace sallyport::daemon

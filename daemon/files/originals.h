@@ -1,0 +1,20 @@
+// The bytes of a file as they were received (or sent), wherever they lie now: spool, archive,
+// /Outgoing or backup.
+//
+// Threads: any. Failures: base::SystemError and BackupError; what is not there is a value.
+#pragma once
+
+#include <optional>
+
+#include "base/c_handle.h"
+#include "daemon/files/context.h"
+#include "store/files.h"
+
+namespace sallyport::daemon {
+
+/// Open for reading at its start; nullopt if it is at none of its places. From a backup it comes
+/// through a temporary file without a name.
+[[nodiscard]] std::optional<base::UniqueFd> open_original(const FileContext& context,
+                                                          const store::File& file);
+
+}  // namespace sallyport::daemon
