@@ -19,10 +19,8 @@ std::string Caller::actor() const {
 bool Caller::holds(const store::Privilege& wanted) const {
   if (kind == CallerKind::local) return true;
   if (kind == CallerKind::none) return false;
-  // "*/*" is a group's only: covers() does not know it, so no key can hold everything by it.
-  return std::any_of(privileges.begin(), privileges.end(), [&](const store::Privilege& held) {
-    return (held.owner == "*" && held.target_domain == "*") || covers(held, wanted);
-  });
+  return std::any_of(privileges.begin(), privileges.end(),
+                     [&](const store::Privilege& held) { return covers(held, wanted); });
 }
 
 bool Caller::in_any_group(const std::vector<std::string>& allowed) const {
@@ -33,6 +31,7 @@ bool Caller::in_any_group(const std::vector<std::string>& allowed) const {
 }
 
 bool covers(const store::Privilege& held, const store::Privilege& wanted) {
+  // No key can hold this: privilege_problem() knows no such name.
   if (held.owner == "*" && held.target_domain == "*") return true;
   if (held.owner != wanted.owner || held.target_domain != wanted.target_domain) return false;
   const bool type = wanted.type.empty() || held.type == wanted.type ||
