@@ -32,11 +32,10 @@ struct Caller {
   [[nodiscard]] bool in_any_group(const std::vector<std::string>& allowed) const;
 };
 
-/// True if holding `held` is enough where `wanted` is asked for: "*/*" (only groups of
-/// administrators can hold it) is enough for all; else same owner and domain; no type wanted = any
-/// type, EDIT implies VIEW; an untargeted or "*" privilege covers every target, and only such a one
-/// covers a wish without target. Used alike for callers, for what a caller may grant and for
-/// `?require=`.
+/// True if holding `held` is enough where `wanted` is asked for: same owner and domain; no type
+/// wanted = any type, EDIT implies VIEW; an untargeted or "*" privilege covers every target, and
+/// only such a one covers a wish without target. Used alike for callers, for what a caller may
+/// grant and for `?require=`.
 [[nodiscard]] bool covers(const store::Privilege& held, const store::Privilege& wanted);
 
 /// "OWNER/DOMAIN[/TYPE][@TARGET]"
