@@ -11,16 +11,14 @@
   "duplicated_from, value_last4, state, created_by, created, activated, extended, disabled, "     \
   "expires_at, exposure, exposure_deadline, expiry_cycle, expiry_handled, inactivity_cycle, "     \
   "inactivity_handled, exposure_cycle, exposure_handled, inactivity_moved_to, next_due"
-#define SELECT_KEY                                                       \
-  "SELECT id, " KEY                                                      \
-  ", version, last_used, last_allowed FROM api_key LEFT JOIN key_usage " \
-  "ON key_usage.key_id = api_key.id "
+#define SELECT_KEY "SELECT id, " KEY ", version, last_used, last_allowed FROM api_key "
+#define WITH_USAGE "LEFT JOIN key_usage ON key_usage.key_id = api_key.id "
 #define VERIFY                                                                            \
   "SELECT v.key_id, v.sha256, v.valid_until, k.display_name, k.template_id, k.state, "    \
   "k.is_public, k.expires_at, k.exposure_deadline, k.privileges, k.permissions_enabled, " \
   "k.permissions, k.allowed_ips, k.denied_ips, k.contact_first, k.contact_last, "         \
-  "k.value_last4, u.last_used, u.last_allowed FROM key_value v "                          \
-  "JOIN api_key k ON k.id = v.key_id LEFT JOIN key_usage u ON u.key_id = v.key_id "
+  "k.value_last4, u.last_used, u.last_allowed FROM key_value v {index PRIMARY} "          \
+  "{join} api_key k ON k.id = v.key_id LEFT JOIN key_usage u ON u.key_id = v.key_id "
 #define USAGE                                                                                \
   " {upsert key_id} last_used = CASE WHEN last_used IS NULL OR {new last_used} > last_used " \
   "THEN {new last_used} ELSE last_used END, "                                                \
@@ -68,15 +66,19 @@ struct Entry {
 constexpr std::array entries{
     Entry{Sql::insert_key,
           "INSERT INTO api_key (id, " KEY ", version) VALUES (?, {values " KEY "}, ?)"},
-    Entry{Sql::find_key, SELECT_KEY "WHERE id = ?"},
+    Entry{Sql::find_key, SELECT_KEY WITH_USAGE "WHERE id = ?"},
     Entry{Sql::update_key,
           "UPDATE api_key SET {set " KEY "}, version = version + 1 WHERE id = ? AND version = ?"},
     Entry{Sql::delete_key, "DELETE FROM api_key WHERE id = ?"},
     Entry{Sql::delete_key_values, "DELETE FROM key_value WHERE key_id = ?"},
     Entry{Sql::delete_key_usage, "DELETE FROM key_usage WHERE key_id = ?"},
-    Entry{Sql::list_keys, SELECT_KEY "WHERE id > ? ORDER BY id LIMIT ?"},
-    Entry{Sql::due_keys, SELECT_KEY "WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"},
-    Entry{Sql::earliest_key, "SELECT MIN(next_due) FROM api_key WHERE next_due IS NOT NULL"},
+    Entry{Sql::list_keys,
+          SELECT_KEY "{index PRIMARY} " WITH_USAGE "WHERE id > ? ORDER BY id LIMIT ?"},
+    Entry{Sql::due_keys, SELECT_KEY "{index api_key_due} " WITH_USAGE
+                                    "WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"},
+    Entry{Sql::earliest_key,
+          "SELECT next_due FROM api_key {index api_key_due} WHERE next_due IS NOT NULL ORDER BY "
+          "next_due LIMIT 1"},
     Entry{Sql::lock_contact,
           "INSERT INTO key_contact (template_id, value, touched) VALUES (?, ?, 1) "
           "{upsert template_id, value} touched = touched + 1"},
@@ -120,8 +122,11 @@ constexpr std::array entries{
     Entry{Sql::find_notice, SELECT_NOTICE "WHERE id = ?"},
     Entry{Sql::update_notice,
           "UPDATE notice SET {set " NOTICE "}, version = version + 1 WHERE id = ? AND version = ?"},
-    Entry{Sql::due_notices, SELECT_NOTICE "WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"},
-    Entry{Sql::earliest_notice, "SELECT MIN(wake_at) FROM notice WHERE wake_at IS NOT NULL"},
+    Entry{Sql::due_notices,
+          SELECT_NOTICE "{index notice_wake} WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"},
+    Entry{Sql::earliest_notice,
+          "SELECT wake_at FROM notice {index notice_wake} WHERE wake_at IS NOT NULL ORDER BY "
+          "wake_at LIMIT 1"},
     Entry{Sql::subject_notices, SELECT_NOTICE "WHERE subject_id = ? AND subject_type = ?"},
     Entry{Sql::supersede_notices,
           "UPDATE notice SET state = 'superseded', finished = ?, wake_at = NULL, "
@@ -149,11 +154,14 @@ constexpr std::array entries{
           "{upsert partner, object} sequence_number = sequence_number + 1"},
     Entry{Sql::file_sequence,
           "SELECT sequence_number FROM file_sequence WHERE partner = ? AND object = ?"},
-    Entry{Sql::due_files,
-          SELECT_FILE "WHERE state = ? AND next_due <= ? ORDER BY next_due, id LIMIT ?"},
+    Entry{
+        Sql::due_files, SELECT_FILE
+        "{index journal_file_due} WHERE state = ? AND next_due <= ? ORDER BY next_due, id LIMIT ?"},
     Entry{Sql::earliest_file,
-          "SELECT MIN(next_due) FROM journal_file WHERE state = ? AND next_due IS NOT NULL"},
-    Entry{Sql::files_in_state, SELECT_FILE "WHERE state = ? AND id > ? ORDER BY id LIMIT ?"},
+          "SELECT next_due FROM journal_file {index journal_file_due} WHERE state = ? AND next_due "
+          "IS NOT NULL ORDER BY next_due LIMIT 1"},
+    Entry{Sql::files_in_state,
+          SELECT_FILE "{index journal_file_state} WHERE state = ? AND id > ? ORDER BY id LIMIT ?"},
     Entry{Sql::delivered_content,
           SELECT_FILE "WHERE partner = ? AND sha256 = ? AND id <> ? AND direction = 'inbound' AND "
                       "delivered_as <> '' AND state IN ('delivered', 'archived', 'backed_up') "
@@ -177,9 +185,11 @@ constexpr std::array entries{
     Entry{Sql::delete_file_task, "DELETE FROM file_task WHERE file_id = ? AND kind = ?"},
     Entry{Sql::file_tasks, "SELECT " TASK " FROM file_task WHERE file_id = ? ORDER BY kind"},
     Entry{Sql::due_file_tasks,
-          "SELECT " TASK
-          " FROM file_task WHERE next_due <= ? ORDER BY next_due, file_id, kind LIMIT ?"},
-    Entry{Sql::earliest_file_task, "SELECT MIN(next_due) FROM file_task"},
+          "SELECT " TASK " FROM file_task {index file_task_due} WHERE next_due <= ? ORDER BY "
+          "next_due, file_id, kind LIMIT ?"},
+    Entry{Sql::earliest_file_task,
+          "SELECT next_due FROM file_task {index file_task_due} WHERE next_due IS NOT NULL ORDER "
+          "BY next_due LIMIT 1"},
     Entry{Sql::insert_session_event,
           "INSERT INTO session_event (" EVENT ") VALUES ({values " EVENT "})"},
     Entry{Sql::list_session_events,
@@ -205,7 +215,9 @@ constexpr std::array entries{
           "UPDATE ssh_key SET last_used = ? WHERE id = ? AND (last_used IS NULL OR last_used < ?)"},
     Entry{Sql::due_ssh_keys,
           "SELECT id, " SSH_KEY " FROM ssh_key WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"},
-    Entry{Sql::earliest_ssh_key, "SELECT MIN(next_due) FROM ssh_key WHERE next_due IS NOT NULL"},
+    Entry{Sql::earliest_ssh_key,
+          "SELECT next_due FROM ssh_key {index ssh_key_due} WHERE next_due IS NOT NULL ORDER BY "
+          "next_due LIMIT 1"},
     Entry{Sql::insert_pgp_key,
           "INSERT INTO pgp_key (id, " PGP_KEY ") VALUES (?, {values " PGP_KEY "})"},
     Entry{Sql::partner_pgp_keys,
@@ -214,7 +226,9 @@ constexpr std::array entries{
     Entry{Sql::delete_pgp_key, "DELETE FROM pgp_key WHERE id = ?"},
     Entry{Sql::due_pgp_keys,
           "SELECT id, " PGP_KEY " FROM pgp_key WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"},
-    Entry{Sql::earliest_pgp_key, "SELECT MIN(next_due) FROM pgp_key WHERE next_due IS NOT NULL"},
+    Entry{Sql::earliest_pgp_key,
+          "SELECT next_due FROM pgp_key {index pgp_key_due} WHERE next_due IS NOT NULL ORDER BY "
+          "next_due LIMIT 1"},
     Entry{Sql::put_ban,
           "INSERT INTO ban (address, reason, begun, ends) VALUES (?, ?, ?, ?) "
           "{upsert address} reason = {new reason}, begun = {new begun}, ends = {new ends}"},
@@ -243,7 +257,9 @@ constexpr std::array entries{
     Entry{Sql::list_tokens, "SELECT id, " TOKEN " FROM token ORDER BY created, id"},
     Entry{Sql::due_tokens,
           "SELECT id, " TOKEN " FROM token WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"},
-    Entry{Sql::earliest_token, "SELECT MIN(next_due) FROM token WHERE next_due IS NOT NULL"},
+    Entry{Sql::earliest_token,
+          "SELECT next_due FROM token {index token_due} WHERE next_due IS NOT NULL ORDER BY "
+          "next_due LIMIT 1"},
 
     Entry{Sql::lock_activity_head,
           "SELECT sequence_number, hash FROM activity_head WHERE node = ? {lock}"},
@@ -263,7 +279,7 @@ constexpr std::array entries{
     Entry{Sql::activity_head,
           "SELECT " ACTIVITY " FROM activity WHERE node = ? ORDER BY sequence_number DESC LIMIT 1"},
     Entry{Sql::last_activity_before,
-          "SELECT MAX(sequence_number) FROM activity WHERE node = ? AND happened < ?"},
+          "SELECT MAX(sequence_number + 0) FROM activity WHERE node = ? AND happened < ?"},
     Entry{Sql::prune_activity, "DELETE FROM activity WHERE node = ? AND sequence_number <= ?"},
     Entry{Sql::insert_checkpoint,
           "INSERT INTO activity_checkpoint (node, sequence_number, hash, happened, authenticator) "

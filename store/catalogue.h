@@ -187,8 +187,8 @@ struct With {
 [[nodiscard]] std::string sql_text(Sql statement, std::span<const With> clauses, Dialect dialect);
 
 /// Replaces the tokens of statements ({upsert a}, {new a}, {set a, b}, {values a, b}, {list n},
-/// {lock}) and of the schema (column types, {table}, {prefix}). `collation` is MySQL's, for
-/// {table}.
+/// {index a}, {join}, {lock}) and of the schema (column types, {table}, {prefix}). `collation` is
+/// MySQL's, for {table}.
 [[nodiscard]] std::string dialect_text(std::string_view text, Dialect dialect,
                                        std::string_view collation = {});
 
