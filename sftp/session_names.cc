@@ -172,6 +172,7 @@ void Session::readdir(Request& request) {
   const VirtualPath& path = handle->path;
   const bool hides_shared = path.depth() == 0 && !context_.login.policy.shared;
   const bool read = handle->directory->read([&](const DirectoryStream::Entry& entry) {
+    if (replies_.mark() - place >= listing_bytes) return false;
     if (hides_shared && entry.name == "Shared") return true;
     // A name that somebody on the host made and that no request could name is not shown.
     const bool dots = entry.name == "." || entry.name == "..";
@@ -185,7 +186,7 @@ void Session::readdir(Request& request) {
                                   now));
     replies_.put_attributes(attributes);
     ++count;
-    return replies_.mark() - place < listing_bytes;
+    return true;
   });
   if (!read || count == 0) {
     const int error = errno;

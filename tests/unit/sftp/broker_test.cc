@@ -1,0 +1,193 @@
+#include "sftp/broker.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <thread>
+
+#include "sftp/account.h"
+
+namespace sallyport::sftp {
+namespace {
+
+std::pair<base::UniqueFd, base::UniqueFd> pair() {
+  int ends[2] = {-1, -1};
+  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  return {base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
+}
+
+std::vector<Message> samples() {
+  LoginAnswer answer;
+  answer.outcome = LoginOutcome::allow;
+  answer.session_id = "abc";
+  answer.partner = "acme";
+  answer.limits.handles = 7;
+  answer.policy.trigger = Trigger::marker;
+  answer.policy.not_ready_patterns = {"*.part", ".*"};
+  UploadDone done;
+  done.file_id = "x";
+  done.sha256[31] = 9;
+  done.modified = -1;
+  ControlHello hello{
+      42, "1.0", {"0.0.0.0:22"}, {{"ssh-ed25519", "SHA256:a", "MD5:b", "ssh-ed25519 AAAA", true}}};
+  return {hello,
+          FrontConfig{},
+          BanUpdate{true, {{"192.0.2.1", 5}, {"2001:db8::/64", 0}}},
+          RefusalCount{"192.0.2.1", "banned", 3},
+          SessionHello{"192.0.2.1", 1, "SSH-2.0-x", "k", "c", "m"},
+          LoginQuery{"u", LoginMethod::password, "", false, std::string("p\0w", 3), "k"},
+          answer,
+          SessionClose{"bye"},
+          UploadIntent{"o", "n", "/Incoming/o/n"},
+          UploadTicket{Status::ok, "id", ""},
+          done,
+          UploadAborted{"id"},
+          Recorded{Status::refused, "no"},
+          TakenQuery{"/Incoming/a", 5},
+          TakenAnswer{true, 1, 2},
+          UsageReport{-5, 6},
+          UsageAnswer{},
+          FileEvent{},
+          LoginFailure{"u", "r"},
+          SessionEnd{}};
+}
+
+TEST(BrokerCodec, EveryMessageComesBackAsItWas) {
+  const auto messages = samples();
+  ASSERT_EQ(messages.size(), std::variant_size_v<Message>) << "a sample for each";
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    ASSERT_EQ(messages[i].index(), i);
+    const std::string packet = encode(77, messages[i]);
+    const auto envelope = decode(packet);
+    ASSERT_TRUE(envelope) << i;
+    EXPECT_EQ(envelope->id, 77U);
+    // Encoding is a function of the fields: the same bytes mean the same message.
+    EXPECT_EQ(encode(77, envelope->message), packet) << i;
+  }
+}
+
+TEST(BrokerCodec, NothingButAWholeMessageIsAccepted) {
+  for (const Message& message : samples()) {
+    const std::string packet = encode(1, message);
+    for (std::size_t length = 0; length < packet.size(); ++length) {
+      EXPECT_FALSE(decode(packet.substr(0, length))) << message.index() << " cut at " << length;
+    }
+    EXPECT_FALSE(decode(packet + '\0')) << message.index() << " with a byte left over";
+  }
+}
+
+TEST(BrokerCodec, OtherVersionsTypesAndEnumeratorsAreRefused) {
+  std::string packet = encode(1, Recorded{Status::ok, ""});
+  packet[6] = 9;
+  EXPECT_FALSE(decode(packet));
+  packet[6] = 0;
+  EXPECT_FALSE(decode(packet));
+  packet = encode(1, SessionClose{""});
+  packet[1] = 120;
+  EXPECT_FALSE(decode(packet));
+  packet = encode(1, SessionClose{""});
+  packet[0] = static_cast<char>(broker_version + 1);
+  EXPECT_FALSE(decode(packet));
+}
+
+TEST(BrokerCodec, ACountBeyondThePacketIsRefusedWithoutAllocating) {
+  std::string packet = encode(1, BanUpdate{});
+  packet.replace(packet.size() - 4, 4, "\xff\xff\xff\xff");
+  EXPECT_FALSE(decode(packet));
+}
+
+TEST(BrokerCodec, TooLongIsAnError) {
+  EXPECT_THROW((void)encode(1, SessionClose{std::string(broker_max_packet, 'x')}), BrokerError);
+}
+
+TEST(BrokerTransport, PassesADescriptor) {
+  auto [ours, theirs] = pair();
+  const base::UniqueFd directory(::open("/", O_PATH | O_DIRECTORY));
+  ASSERT_TRUE(send_message(theirs.get(), 5, LoginAnswer{}, directory.get()));
+  BrokerClient client(std::move(ours));
+  const Received received = client.finish(5, std::chrono::seconds(5));
+  struct stat a {};
+  struct stat b {};
+  ASSERT_EQ(::fstat(received.descriptor.get(), &a), 0);
+  ASSERT_EQ(::fstat(directory.get(), &b), 0);
+  EXPECT_EQ(a.st_ino, b.st_ino);
+}
+
+TEST(BrokerTransport, AnswersMayComeInAnyOrder) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  const auto first = client.start(UploadIntent{});
+  const auto second = client.start(TakenQuery{});
+  ASSERT_TRUE(send_message(theirs.get(), second, TakenAnswer{true, 1, 2}));
+  ASSERT_TRUE(send_message(theirs.get(), first, UploadTicket{Status::ok, "id", ""}));
+  EXPECT_EQ(client.finish_as<UploadTicket>(first, std::chrono::seconds(5)).file_id, "id");
+  EXPECT_TRUE(client.finish_as<TakenAnswer>(second, std::chrono::seconds(5)).taken);
+}
+
+TEST(BrokerTransport, TheEndOfTheSessionIsSeenWithItsReason) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  EXPECT_FALSE(client.ended());
+  ASSERT_TRUE(send_message(theirs.get(), 0, SessionClose{"suspended"}));
+  EXPECT_TRUE(client.ended());
+  EXPECT_EQ(client.end_sentence(), "suspended");
+  EXPECT_THROW(client.send(SessionEnd{}), BrokerError);
+}
+
+TEST(BrokerTransport, AClosedOrSilentOrConfusedDaemonIsAnError) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  const auto id = client.start(TakenQuery{});
+  EXPECT_THROW((void)client.finish(id, std::chrono::milliseconds(20)), BrokerError);
+  ASSERT_TRUE(send_message(theirs.get(), id, Recorded{}));
+  EXPECT_THROW((void)client.finish_as<TakenAnswer>(id, std::chrono::seconds(5)), BrokerError);
+  theirs.reset();
+  EXPECT_TRUE(client.ended());
+}
+
+TEST(Quota, AsksTheDaemonBeforeItRefuses) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  SessionLimits limits;
+  limits.quota_bytes_left = 100;
+  limits.quota_files_left = 1;
+  Quota quota(client, limits);
+  EXPECT_TRUE(quota.take(60, 1));
+  EXPECT_EQ(quota.bytes_left(), 40U);
+  quota.give(10, 0);
+  EXPECT_EQ(quota.bytes_left(), 50U);
+  std::vector<UsageReport> reports;
+  std::thread daemon([&reports, socket = theirs.get()] {
+    for (const std::uint64_t left : {10ULL, 500ULL}) {
+      const Received received = receive_message(socket);
+      reports.push_back(std::get<UsageReport>(received.envelope.message));
+      (void)send_message(socket, received.envelope.id, UsageAnswer{left, 5});
+    }
+  });
+  EXPECT_FALSE(quota.take(60, 0)) << "another session has used some";
+  EXPECT_TRUE(quota.take(60, 0)) << "and freed it again";
+  daemon.join();
+  ASSERT_EQ(reports.size(), 2U);
+  EXPECT_EQ(reports[0].bytes, 50);
+  EXPECT_EQ(reports[0].files, 1);
+  EXPECT_EQ(reports[1].bytes, 0);
+}
+
+TEST(Throttle, LetsASecondsWorthThroughAndThenWaits) {
+  using namespace std::chrono_literals;
+  const auto start = std::chrono::steady_clock::now();
+  Throttle throttle(1000);
+  EXPECT_EQ(throttle.wait(start), 0ms);
+  throttle.spend(3000, start);
+  EXPECT_EQ(throttle.wait(start), 2000ms);
+  EXPECT_EQ(throttle.wait(start + 1500ms), 500ms);
+  EXPECT_EQ(throttle.wait(start + 2000ms), 0ms);
+  Throttle free(unlimited);
+  free.spend(1ULL << 40, start);
+  EXPECT_EQ(free.wait(start), 0ms);
+}
+
+}  // namespace
+}  // namespace sallyport::sftp

@@ -1,0 +1,629 @@
+// A session driven by packets, with real folders and a test daemon on a real socket.
+#include "sftp/session.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include "base/file_io.h"
+#include "sftp/recovery.h"
+#include "test_broker.h"
+
+namespace sallyport::sftp {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+constexpr std::uint32_t put_flags = open_flag::write | open_flag::create | open_flag::truncate;
+
+struct Reply {
+  Type type = Type::status;
+  Code code = Code::ok;
+  std::string text;  ///< handle, data or message
+  Attributes attributes;
+  std::vector<std::string> names;
+};
+
+class SessionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "sftp_session.XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+    test::TestBroker::Settings settings;
+    settings.socket = root_ / "broker";
+    settings.partner_directory = root_ / "acme";
+    settings.policy.shared = true;
+    settings.policy.not_ready_patterns = {"*.part", "*.tmp", ".*"};
+    broker_.emplace(std::move(settings));
+  }
+  void TearDown() override {
+    session_.reset();
+    context_.reset();
+    client_.reset();
+    broker_.reset();
+    fs::remove_all(root_);
+  }
+
+  /// Logs in; what the broker's settings say holds from here on.
+  void start() {
+    session_.reset();
+    context_.reset();
+    client_.emplace(broker_->settings.socket);
+    LoginQuery query;
+    query.user = "acme";
+    query.key = "key";
+    query.signature_verified = true;
+    Received received = client_->finish(client_->start(query), std::chrono::seconds(5));
+    auto answer = std::get<LoginAnswer>(received.envelope.message);
+    ASSERT_EQ(answer.outcome, LoginOutcome::allow);
+    context_.emplace(*client_, std::move(received.descriptor), answer);
+    session_.emplace(*context_);
+    ReplyBuffer init;
+    init.begin(Type::init);
+    init.put_u32(3);
+    init.end();
+    feed(init);
+    session_->replies().clear();
+  }
+
+  void feed(const ReplyBuffer& bytes) {
+    const std::span<const std::uint8_t> all(bytes.data(), bytes.size());
+    consumed_ = session_->consume(all);
+  }
+
+  template <class Fill>
+  Reply ask(Type type, Fill fill) {
+    ReplyBuffer request;
+    request.begin(type, 99);
+    fill(request);
+    request.end();
+    feed(request);
+    return reply();
+  }
+
+  Reply reply() {
+    Reply result;
+    const Frame frame = next_frame({session_->replies().data(), session_->replies().size()});
+    EXPECT_EQ(frame.what, Frame::What::packet);
+    EXPECT_EQ(frame.consumed, session_->replies().size()) << "one reply for one request";
+    PacketReader reader(frame.body);
+    EXPECT_EQ(reader.u32(), 99U);
+    result.type = frame.type;
+    switch (frame.type) {
+      case Type::status:
+        result.code = static_cast<Code>(reader.u32());
+        result.text = reader.string();
+        break;
+      case Type::handle:
+      case Type::data:
+        result.text = reader.string();
+        break;
+      case Type::attrs:
+        result.attributes = reader.attributes();
+        break;
+      case Type::name:
+        for (std::uint32_t count = reader.u32(); count > 0; --count) {
+          result.names.emplace_back(reader.string());
+          (void)reader.string();
+          result.attributes = reader.attributes();
+        }
+        break;
+      default:
+        break;
+    }
+    EXPECT_FALSE(reader.bad());
+    session_->replies().clear();
+    return result;
+  }
+
+  Reply open(std::string_view path, std::uint32_t flags) {
+    return ask(Type::open, [&](ReplyBuffer& b) {
+      b.put_string(path);
+      b.put_u32(flags);
+      b.put_attributes({});
+    });
+  }
+  Reply by_path(Type type, std::string_view path) {
+    return ask(type, [&](ReplyBuffer& b) {
+      b.put_string(path);
+      if (type == Type::mkdir || type == Type::setstat) b.put_attributes({});
+    });
+  }
+  Reply by_handle(Type type, std::string_view handle) {
+    return ask(type, [&](ReplyBuffer& b) { b.put_string(handle); });
+  }
+  Reply write(std::string_view handle, std::uint64_t offset, std::string_view data) {
+    return ask(Type::write, [&](ReplyBuffer& b) {
+      b.put_string(handle);
+      b.put_u64(offset);
+      b.put_string(data);
+    });
+  }
+  Reply read(std::string_view handle, std::uint64_t offset, std::uint32_t count) {
+    return ask(Type::read, [&](ReplyBuffer& b) {
+      b.put_string(handle);
+      b.put_u64(offset);
+      b.put_u32(count);
+    });
+  }
+  Reply rename(std::string_view from, std::string_view to) {
+    return ask(Type::rename, [&](ReplyBuffer& b) {
+      b.put_string(from);
+      b.put_string(to);
+    });
+  }
+  Reply posix_rename(std::string_view from, std::string_view to) {
+    return ask(Type::extended, [&](ReplyBuffer& b) {
+      b.put_string("posix-rename@openssh.com");
+      b.put_string(from);
+      b.put_string(to);
+    });
+  }
+  Reply set_size(std::string_view path, std::uint64_t size) {
+    return ask(Type::setstat, [&](ReplyBuffer& b) {
+      Attributes a;
+      a.flags = Attributes::has_size;
+      a.size = size;
+      b.put_string(path);
+      b.put_attributes(a);
+    });
+  }
+  Reply put(std::string_view path, std::string_view content) {
+    Reply result = open(path, put_flags);
+    if (result.type != Type::handle) return result;
+    const std::string handle = result.text;
+    if (!content.empty()) {
+      result = write(handle, 0, content);
+      if (result.code != Code::ok) return result;
+    }
+    return by_handle(Type::close, handle);
+  }
+
+  std::vector<std::string> list(std::string_view path) {
+    std::vector<std::string> names;
+    const Reply opened = by_path(Type::opendir, path);
+    EXPECT_EQ(opened.type, Type::handle) << path;
+    while (true) {
+      Reply some = by_handle(Type::readdir, opened.text);
+      if (some.type != Type::name) break;
+      for (std::string& name : some.names) {
+        if (name != "." && name != "..") names.push_back(std::move(name));
+      }
+    }
+    (void)by_handle(Type::close, opened.text);
+    return names;
+  }
+
+  std::vector<std::string> files(const std::string& folder) {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(root_ / "acme" / folder))
+      names.push_back(entry.path().filename());
+    return names;
+  }
+  std::string content(const std::string& file) { return base::read_file(root_ / "acme" / file); }
+  fs::path host(const std::string& path) { return root_ / "acme" / path; }
+
+  fs::path root_;
+  std::optional<test::TestBroker> broker_;
+  std::optional<BrokerClient> client_;
+  std::optional<SessionContext> context_;
+  std::optional<Session> session_;
+  std::size_t consumed_ = 0;
+};
+
+TEST_F(SessionTest, AnUploadIsTakenAtItsClose) {
+  start();
+  const Reply opened = open("/Incoming/Invoices/a.pdf", put_flags);
+  ASSERT_EQ(opened.type, Type::handle);
+  ASSERT_EQ(write(opened.text, 0, "hello ").code, Code::ok);
+  ASSERT_EQ(write(opened.text, 6, "world").code, Code::ok);
+  EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty()) << "a file under upload is not the file";
+  EXPECT_EQ(by_handle(Type::close, opened.text).code, Code::ok);
+  const auto& uploads = broker_->uploads;
+  ASSERT_EQ(uploads.count("/Incoming/Invoices/a.pdf"), 1U);
+  const UploadDone& done = uploads.at("/Incoming/Invoices/a.pdf");
+  EXPECT_EQ(done.size, 11U);
+  EXPECT_EQ(done.sha256, base::sha256("hello world"));
+  EXPECT_EQ(content("spool/" + done.file_id), "hello world");
+  EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty());
+}
+
+TEST_F(SessionTest, EmptyFilesAndFilesDirectlyInIncomingAreFiles) {
+  start();
+  EXPECT_EQ(put("/Incoming/empty", "").code, Code::ok);
+  EXPECT_EQ(broker_->uploads.at("/Incoming/empty").size, 0U);
+}
+
+TEST_F(SessionTest, PiecesInAnyOrderHashAsTheWhole) {
+  start();
+  const std::string handle = open("/Incoming/Invoices/a", put_flags).text;
+  ASSERT_EQ(write(handle, 6, "world").code, Code::ok);
+  ASSERT_EQ(write(handle, 0, "hellO ").code, Code::ok);
+  ASSERT_EQ(write(handle, 4, "o ").code, Code::ok);
+  ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
+  EXPECT_EQ(broker_->uploads.at("/Incoming/Invoices/a").sha256, base::sha256("hello world"));
+}
+
+TEST_F(SessionTest, AHoleMakesAPartialThatCanBeResumed) {
+  start();
+  const std::string handle = open("/Incoming/Invoices/a", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "hello ").code, Code::ok);
+  ASSERT_EQ(write(handle, 7, "orld").code, Code::ok);
+  EXPECT_EQ(by_handle(Type::close, handle).code, Code::failure);
+  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a"));
+  EXPECT_TRUE(is_partial(
+      fs::file_size(host("tree/Incoming/Invoices/a")) == 11
+          ? static_cast<mode_t>(fs::status(host("tree/Incoming/Invoices/a")).permissions())
+          : 0));
+}
+
+TEST_F(SessionTest, ABrokenConnectionLeavesAPartialAndResumingCompletesIt) {
+  start();
+  std::string handle = open("/Incoming/Invoices/a", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "hello ").code, Code::ok);
+  session_->finish();
+  EXPECT_THAT(files("staging"), testing::Not(testing::Contains(testing::HasSubstr(".1"))));
+  start();
+  EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/a").attributes.size, 6U);
+  handle =
+      open("/Incoming/Invoices/a", open_flag::write | open_flag::create | open_flag::append).text;
+  ASSERT_EQ(write(handle, 6, "world").code, Code::ok);
+  ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
+  EXPECT_EQ(broker_->uploads.at("/Incoming/Invoices/a").sha256, base::sha256("hello world"));
+  EXPECT_THAT(files("tree/Incoming/Invoices"), IsEmpty());
+}
+
+TEST_F(SessionTest, ReopeningAPartialWithoutWritingDoesNotCompleteIt) {
+  start();
+  std::string handle = open("/Incoming/Invoices/a", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "half").code, Code::ok);
+  session_->finish();
+  start();
+  handle = open("/Incoming/Invoices/a", open_flag::write).text;
+  EXPECT_EQ(by_handle(Type::close, handle).code, Code::failure);
+  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a"));
+}
+
+TEST_F(SessionTest, AKilledSessionsUploadIsRecoveredAsAPartial) {
+  start();
+  const std::string handle = open("/Incoming/Invoices/a", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "half").code, Code::ok);
+  const std::string id = context_->login.session_id;
+  const base::UniqueFd partner(::open(host("").c_str(), O_PATH | O_DIRECTORY));
+  // The session is still in memory, but nothing of it runs: as if it had been killed.
+  const auto left = recover_staging(partner.get(), id);
+  ASSERT_EQ(left.size(), 1U);
+  EXPECT_EQ(left[0].path, "/Incoming/Invoices/a");
+  EXPECT_EQ(left[0].staging, "");
+  EXPECT_EQ(left[0].bytes, 4U);
+  EXPECT_THAT(files("staging"), IsEmpty());
+  EXPECT_EQ(content("tree/Incoming/Invoices/a"), "half");
+  EXPECT_THAT(recover_staging(partner.get(), {}), IsEmpty()) << "once more changes nothing";
+}
+
+TEST_F(SessionTest, APartialBesideACompleteFileIsKeptUnseen) {
+  start();
+  ASSERT_EQ(put("/Incoming/Invoices/a.part", "complete").code, Code::ok);
+  const std::string handle = open("/Incoming/Invoices/a.part", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "ha").code, Code::ok);
+  session_->finish();
+  EXPECT_EQ(content("tree/Incoming/Invoices/a.part"), "complete");
+  EXPECT_THAT(files("staging"), testing::SizeIs(2)) << "the partial and the list of names";
+}
+
+TEST_F(SessionTest, NotReadyNamesWaitAndARenameTakesThem) {
+  start();
+  ASSERT_EQ(put("/Incoming/Invoices/a.pdf.part", "content").code, Code::ok);
+  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a.pdf.part"));
+  ASSERT_EQ(put("/Incoming/Invoices/a.pdf.part", "content 2").code, Code::ok)
+      << "it can be replaced";
+  EXPECT_EQ(rename("/Incoming/Invoices/a.pdf.part", "/Incoming/Invoices/a.pdf").code, Code::ok);
+  EXPECT_EQ(broker_->uploads.at("/Incoming/Invoices/a.pdf").sha256, base::sha256("content 2"));
+  EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty());
+}
+
+TEST_F(SessionTest, APartialCannotBeRenamedToAReadyName) {
+  start();
+  const std::string handle = open("/Incoming/Invoices/a.part", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "half").code, Code::ok);
+  session_->finish();
+  start();
+  EXPECT_EQ(rename("/Incoming/Invoices/a.part", "/Incoming/Invoices/a").code, Code::failure);
+  EXPECT_EQ(rename("/Incoming/Invoices/a.part", "/Incoming/Invoices/b.part").code, Code::ok);
+  EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("b.part"));
+  EXPECT_THAT(broker_->uploads, IsEmpty());
+}
+
+TEST_F(SessionTest, ACompleteUploadMakesAnOlderPartialObsolete) {
+  start();
+  std::string handle = open("/Incoming/Invoices/a", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "ha").code, Code::ok);
+  session_->finish();
+  start();
+  ASSERT_EQ(put("/Incoming/Invoices/a", "whole").code, Code::ok);
+  EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty());
+}
+
+TEST_F(SessionTest, TakenFilesAnswerForAWhileToAnySession) {
+  start();
+  ASSERT_EQ(put("/Incoming/Invoices/a", "12345").code, Code::ok);
+  for (int session = 0; session < 2; ++session) {
+    EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/a").attributes.size, 5U);
+    EXPECT_EQ(by_path(Type::lstat, "/Incoming/Invoices/a").type, Type::attrs);
+    const Reply set = ask(Type::setstat, [](ReplyBuffer& b) {
+      Attributes a;
+      a.flags = Attributes::has_times | Attributes::has_permissions;
+      a.modified = a.accessed = 1000000000;
+      b.put_string("/Incoming/Invoices/a");
+      b.put_attributes(a);
+    });
+    EXPECT_EQ(set.code, Code::ok);
+    EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/a").attributes.modified, 1000000000U);
+    EXPECT_EQ(open("/Incoming/Invoices/a", open_flag::write).code, Code::permission_denied);
+    EXPECT_EQ(open("/Incoming/Invoices/a", open_flag::read).code, Code::no_such_file);
+    start();
+  }
+  EXPECT_EQ(put("/Incoming/Invoices/a", "again").code, Code::ok) << "with TRUNC it is a new upload";
+}
+
+TEST_F(SessionTest, WhatTheDaemonRefusesStaysAsAPartial) {
+  broker_->settings.upload_status = Status::refused;
+  start();
+  const Reply closed = put("/Incoming/Invoices/a", "content");
+  EXPECT_EQ(closed.code, Code::failure);
+  EXPECT_EQ(closed.text, "No uploads today");
+  EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a"));
+  EXPECT_THAT(files("spool"), IsEmpty());
+}
+
+TEST_F(SessionTest, TriggerRenameTakesOnlyWhatIsRenamed) {
+  broker_->settings.policy.trigger = Trigger::rename;
+  start();
+  ASSERT_EQ(put("/Incoming/Invoices/a", "content").code, Code::ok);
+  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_EQ(rename("/Incoming/Invoices/a", "/Incoming/Invoices/b").code, Code::ok);
+  EXPECT_EQ(broker_->uploads.count("/Incoming/Invoices/b"), 1U);
+}
+
+TEST_F(SessionTest, TriggerMarkerTakesInEitherOrder) {
+  broker_->settings.policy.trigger = Trigger::marker;
+  start();
+  ASSERT_EQ(put("/Incoming/Invoices/a", "content").code, Code::ok);
+  EXPECT_THAT(broker_->uploads, IsEmpty());
+  ASSERT_EQ(put("/Incoming/Invoices/a.done", "").code, Code::ok);
+  EXPECT_EQ(broker_->uploads.count("/Incoming/Invoices/a"), 1U);
+  ASSERT_EQ(put("/Incoming/Invoices/b.done", "").code, Code::ok);
+  ASSERT_EQ(put("/Incoming/Invoices/b", "content").code, Code::ok);
+  EXPECT_EQ(broker_->uploads.count("/Incoming/Invoices/b"), 1U);
+  EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty()) << "markers go with their files";
+}
+
+TEST_F(SessionTest, SharedIsAnOrdinaryFolder) {
+  start();
+  EXPECT_EQ(by_path(Type::mkdir, "/Shared/d").code, Code::ok);
+  EXPECT_EQ(put("/Shared/d/a", "content").code, Code::ok);
+  EXPECT_EQ(rename("/Shared/d/a", "/Shared/b").code, Code::ok);
+  EXPECT_EQ(put("/Shared/c", "other").code, Code::ok);
+  EXPECT_EQ(rename("/Shared/b", "/Shared/c").code, Code::failure) << "version 3 replaces nothing";
+  EXPECT_EQ(posix_rename("/Shared/b", "/Shared/c").code, Code::ok);
+  EXPECT_EQ(content("tree/Shared/c"), "content");
+  EXPECT_EQ(set_size("/Shared/c", 4).code, Code::ok);
+  EXPECT_EQ(content("tree/Shared/c"), "cont");
+  EXPECT_EQ(by_path(Type::rmdir, "/Shared/d").code, Code::ok);
+  EXPECT_EQ(by_path(Type::remove, "/Shared/c").code, Code::ok);
+  EXPECT_THAT(list("/Shared"), IsEmpty());
+}
+
+TEST_F(SessionTest, NothingCrossesAreasAndReadOnlyAreasStayAsTheyAre) {
+  start();
+  std::ofstream(host("tree/Outgoing/Orders/o.pgp")) << "secret";
+  std::ofstream(host("tree/Archive/Incoming/Invoices/i")) << "old";
+  ASSERT_EQ(put("/Shared/a", "x").code, Code::ok);
+  EXPECT_EQ(rename("/Shared/a", "/Incoming/Invoices/a").code, Code::permission_denied);
+  EXPECT_EQ(put("/Outgoing/Orders/x", "x").code, Code::permission_denied);
+  EXPECT_EQ(put("/x", "x").code, Code::permission_denied);
+  EXPECT_EQ(by_path(Type::remove, "/Archive/Incoming/Invoices/i").code, Code::permission_denied);
+  EXPECT_EQ(by_path(Type::mkdir, "/Incoming/New").code, Code::permission_denied);
+  EXPECT_EQ(by_path(Type::rmdir, "/Incoming/Invoices").code, Code::permission_denied);
+  EXPECT_EQ(set_size("/Outgoing/Orders/o.pgp", 0).code, Code::permission_denied);
+  const std::string handle = open("/Outgoing/Orders/o.pgp", open_flag::read).text;
+  EXPECT_EQ(read(handle, 0, 100).text, "secret");
+  EXPECT_EQ(read(handle, 6, 100).code, Code::eof);
+  EXPECT_EQ(by_handle(Type::close, handle).code, Code::ok);
+  EXPECT_EQ(by_path(Type::remove, "/Outgoing/Orders/o.pgp").code, Code::ok);
+}
+
+TEST_F(SessionTest, ADownloadIsCompleteOnlyIfEveryByteWasRead) {
+  start();
+  std::ofstream(host("tree/Outgoing/Orders/o")) << "0123456789";
+  for (const bool whole : {false, true}) {
+    const std::string handle = open("/Outgoing/Orders/o", open_flag::read).text;
+    (void)read(handle, 5, 5);
+    if (whole) (void)read(handle, 0, 5);
+    ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
+    EXPECT_TRUE(broker_->wait_until([&] {
+      return !broker_->log.empty() && std::holds_alternative<FileEvent>(broker_->log.back()) &&
+             std::get<FileEvent>(broker_->log.back()).complete == whole;
+    }));
+  }
+}
+
+TEST_F(SessionTest, LinksPipesAndDevicesOfTheHostAreNotThere) {
+  start();
+  fs::create_symlink("/etc/passwd", host("tree/Shared/link"));
+  fs::create_directory_symlink("/etc", host("tree/Shared/etc"));
+  ASSERT_EQ(::mkfifo(host("tree/Shared/pipe").c_str(), 0600), 0);
+  EXPECT_THAT(list("/Shared"), IsEmpty());
+  EXPECT_EQ(by_path(Type::stat, "/Shared/link").code, Code::no_such_file);
+  EXPECT_EQ(open("/Shared/link", open_flag::read).code, Code::permission_denied);
+  EXPECT_EQ(open("/Shared/etc/passwd", open_flag::read).code, Code::permission_denied);
+  EXPECT_EQ(open("/Shared/pipe", open_flag::read).code, Code::permission_denied);
+  EXPECT_EQ(open("/Shared/link", put_flags).code, Code::permission_denied);
+  EXPECT_EQ(by_path(Type::opendir, "/Shared/etc").code, Code::no_such_file);
+}
+
+TEST_F(SessionTest, QuotaAndSizeLimitsAreToldAndFreed) {
+  broker_->settings.limits.quota_bytes_left = 10;
+  broker_->settings.limits.quota_files_left = 2;
+  broker_->settings.limits.max_file_bytes = 8;
+  start();
+  EXPECT_EQ(put("/Shared/a", "123456789").text, "The file is larger than is allowed here");
+  EXPECT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
+  EXPECT_EQ(put("/Shared/a", "12345678").code, Code::ok);
+  EXPECT_EQ(put("/Shared/b", "123").text, "The quota of your folder is used up");
+  EXPECT_EQ(open("/Shared/c", put_flags).text, "The quota of your folder is used up");
+  EXPECT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
+  EXPECT_EQ(put("/Shared/b", "123").code, Code::ok);
+}
+
+TEST_F(SessionTest, HandlesAreCountedAndCannotBeForged) {
+  broker_->settings.limits.handles = 3;
+  start();
+  std::vector<std::string> handles;
+  for (int i = 0; i < 3; ++i) handles.push_back(by_path(Type::opendir, "/").text);
+  EXPECT_EQ(by_path(Type::opendir, "/").text, "Too many open files in this session");
+  ASSERT_EQ(by_handle(Type::close, handles[1]).code, Code::ok);
+  EXPECT_EQ(by_handle(Type::close, handles[1]).text, "No such handle") << "closed twice";
+  const std::string fresh = by_path(Type::opendir, "/").text;
+  EXPECT_NE(fresh, handles[1]) << "an old handle never means a new file";
+  EXPECT_EQ(by_handle(Type::fstat, handles[1]).text, "No such handle");
+  EXPECT_EQ(by_handle(Type::fstat, "").text, "No such handle");
+  EXPECT_EQ(by_handle(Type::fstat, std::string(8, '\xff')).text, "No such handle");
+  EXPECT_EQ(read(fresh, 0, 10).code, Code::permission_denied) << "a folder is no file";
+  EXPECT_EQ(write(fresh, 0, "x").code, Code::permission_denied);
+}
+
+TEST_F(SessionTest, OffsetsNearTheEndOfTheWorldAreRefused) {
+  start();
+  const std::string handle = open("/Shared/a", put_flags | open_flag::read).text;
+  for (const std::uint64_t offset : {~0ULL, 1ULL << 63, (1ULL << 63) - 1, (1ULL << 62) + 1}) {
+    EXPECT_EQ(write(handle, offset, "x").code, Code::failure) << offset;
+    EXPECT_EQ(read(handle, offset, 1).code, Code::eof) << offset;
+  }
+  EXPECT_EQ(read(handle, 0, 0).type, Type::data) << "nothing was asked for, nothing is given";
+  EXPECT_EQ(write(handle, 0, "").code, Code::ok);
+}
+
+TEST_F(SessionTest, AFolderOfManyFilesIsListedInPieces) {
+  start();
+  for (int i = 0; i < 1500; ++i) std::ofstream(host("tree/Shared/file" + std::to_string(i)));
+  const auto names = list("/Shared");
+  EXPECT_EQ(names.size(), 1500U);
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 1500U) << "none twice";
+}
+
+TEST_F(SessionTest, InitComesOnceAndFirst) {
+  start();
+  ReplyBuffer init;
+  init.begin(Type::init);
+  init.put_u32(3);
+  init.end();
+  feed(init);
+  EXPECT_TRUE(session_->broken());
+  session_.emplace(*context_);
+  ReplyBuffer early;
+  early.begin(Type::realpath, 1);
+  early.put_string(".");
+  early.end();
+  feed(early);
+  EXPECT_TRUE(session_->broken());
+  EXPECT_TRUE(session_->replies().empty());
+}
+
+TEST_F(SessionTest, TruncatedAndUnknownRequestsAreAnswered) {
+  start();
+  for (int type = 3; type <= 20; ++type) {
+    const Reply reply = ask(static_cast<Type>(type), [](ReplyBuffer&) {});
+    EXPECT_EQ(reply.code, type == 19 || type == 20 ? Code::permission_denied : Code::bad_message)
+        << type;
+  }
+  EXPECT_EQ(ask(static_cast<Type>(42), [](ReplyBuffer&) {}).code, Code::unsupported);
+  EXPECT_EQ(ask(Type::extended, [](ReplyBuffer& b) { b.put_string("nonsense@example.com"); }).code,
+            Code::unsupported);
+}
+
+TEST_F(SessionTest, APausedSessionTakesNoMoreRequestsUntilItsRepliesAreSent) {
+  start();
+  ASSERT_EQ(put("/Shared/big", std::string(200000, 'x')).code, Code::ok);
+  const std::string handle = open("/Shared/big", open_flag::read).text;
+  ReplyBuffer requests;
+  for (int i = 0; i < 20; ++i) {
+    requests.begin(Type::read, 1);
+    requests.put_string(handle);
+    requests.put_u64(0);
+    requests.put_u32(200000);
+    requests.end();
+  }
+  feed(requests);
+  EXPECT_LT(consumed_, requests.size());
+  EXPECT_GT(consumed_, 0U);
+  EXPECT_TRUE(session_->full());
+}
+
+TEST_F(SessionTest, HomePathsAndIds) {
+  broker_->settings.policy.start_directory = "/Shared";
+  start();
+  EXPECT_THAT(by_path(Type::realpath, ".").names, ElementsAre("/Shared"));
+  EXPECT_THAT(by_path(Type::realpath, "../Incoming/x/..").names, ElementsAre("/Incoming"));
+  const auto extension = [this](std::string_view name, std::string_view argument) {
+    return ask(Type::extended, [&](ReplyBuffer& b) {
+      b.put_string(name);
+      b.put_string(argument);
+    });
+  };
+  EXPECT_THAT(extension("expand-path@openssh.com", "~/a").names, ElementsAre("/Shared/a"));
+  EXPECT_THAT(extension("expand-path@openssh.com", "~acme").names, ElementsAre("/Shared"));
+  EXPECT_EQ(extension("expand-path@openssh.com", "~root").code, Code::no_such_file);
+  EXPECT_THAT(extension("home-directory", "acme").names, ElementsAre("/Shared"));
+  EXPECT_EQ(extension("limits@openssh.com", "").type, Type::extended_reply);
+  EXPECT_EQ(extension("statvfs@openssh.com", "/").type, Type::extended_reply);
+  EXPECT_EQ(extension("hardlink@openssh.com", "/Shared/a").code, Code::permission_denied);
+}
+
+TEST_F(SessionTest, CopyDataStaysInItsArea) {
+  start();
+  ASSERT_EQ(put("/Shared/a", "0123456789").code, Code::ok);
+  std::ofstream(host("tree/Outgoing/Orders/o")) << "x";
+  const std::string from = open("/Shared/a", open_flag::read).text;
+  const std::string out = open("/Outgoing/Orders/o", open_flag::read).text;
+  const std::string to = open("/Shared/b", put_flags).text;
+  const auto copy = [this](const std::string& source, const std::string& target) {
+    return ask(Type::extended, [&](ReplyBuffer& b) {
+      b.put_string("copy-data");
+      b.put_string(source);
+      b.put_u64(2);
+      b.put_u64(0);
+      b.put_string(target);
+      b.put_u64(0);
+    });
+  };
+  EXPECT_EQ(copy(from, to).code, Code::ok);
+  EXPECT_EQ(copy(out, to).code, Code::permission_denied);
+  EXPECT_EQ(copy(to, from).code, Code::permission_denied);
+  ASSERT_EQ(by_handle(Type::close, to).code, Code::ok);
+  EXPECT_EQ(content("tree/Shared/b"), "23456789");
+}
+
+TEST_F(SessionTest, SharedIsInvisibleWhileItIsOff) {
+  broker_->settings.policy.shared = false;
+  start();
+  EXPECT_THAT(list("/"), UnorderedElementsAre("Incoming", "Outgoing", "Archive"));
+  EXPECT_EQ(by_path(Type::stat, "/Shared").code, Code::no_such_file);
+  EXPECT_EQ(put("/Shared/a", "x").code, Code::no_such_file);
+}
+
+}  // namespace
+}  // namespace sallyport::sftp
