@@ -19,8 +19,13 @@ FileService::FileService(const FileContext& context)
       inbound_(context_),
       outbound_(context_),
       pipeline_(context_, inbound_, &outbound_),
-      journal_(context_, [this](const File& file) { pipeline_.offer(file); }),
-      watch_(context_, outbound_, [this](const File& file) { pipeline_.offer(file); }) {
+      journal_(
+          context_, [this](const File& file) { pipeline_.offer(file); },
+          [this] { waiting_.noticed(); }),
+      watch_(context_, outbound_, [this](const File& file) { pipeline_.offer(file); }),
+      retention_(context_),
+      tasks_(context_),
+      waiting_(context_) {
   pipeline_.set_journal(journal_);
 }
 
@@ -29,19 +34,21 @@ FileService::~FileService() {
 }
 
 std::vector<DueWork*> FileService::due_work() {
-  return {&pipeline_};
+  return {&pipeline_, &retention_, &tasks_, &waiting_};
 }
 
 void FileService::start() {
   Check(context_).settle([this](const File& file) { pipeline_.offer(file); });
   pipeline_.start();
-  context_.waker.wake(pipeline_.name());
+  tasks_.start();
+  for (DueWork* work : due_work()) context_.waker.wake(work->name());
   watch_.start();
 }
 
 void FileService::stop() {
   watch_.stop();
   pipeline_.stop();
+  tasks_.stop();
 }
 
 void FileService::partners_changed() {

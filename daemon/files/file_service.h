@@ -13,11 +13,14 @@
 
 #include "daemon/files/check.h"
 #include "daemon/files/context.h"
+#include "daemon/files/file_tasks.h"
 #include "daemon/files/inbound.h"
 #include "daemon/files/journal.h"
 #include "daemon/files/outbound.h"
 #include "daemon/files/outbound_watch.h"
 #include "daemon/files/pipeline.h"
+#include "daemon/files/retention.h"
+#include "daemon/files/waiting_files.h"
 #include "daemon/http/router.h"
 #include "daemon/scheduler/due_work.h"
 
@@ -55,6 +58,9 @@ class FileService {
   Pipeline pipeline_;
   Journal journal_;
   OutboundWatch watch_;
+  Retention retention_;
+  FileTasks tasks_;
+  WaitingFiles waiting_;
 };
 
 /// GET files, files/{id}, files/{id}/content, POST files/{id}/retry; and for admin.sock

@@ -211,6 +211,10 @@ void Journal::downloaded(const SessionPeer& peer, const std::string& path, std::
   });
 }
 
+void Journal::left_waiting(const SessionPeer&, const std::string&, bool) {
+  if (waiting_) waiting_();
+}
+
 void Journal::deleted(const SessionPeer& peer, const std::string& path) {
   if (!path.starts_with("/Outgoing/")) return;
   context_.store.write([&](Unit& unit) {

@@ -43,8 +43,9 @@ class Journal final : public FileJournal {
  public:
   /// `received` is called after the commit, in the order of the sequence numbers of a partner and
   /// object.
-  Journal(const FileContext& context, FileSink received)
-      : context_(context), received_(std::move(received)) {}
+  /// `waiting` is told that a session left something that is no file yet.
+  Journal(const FileContext& context, FileSink received, std::function<void()> waiting = {})
+      : context_(context), received_(std::move(received)), waiting_(std::move(waiting)) {}
 
   UploadTicket begin_upload(const SessionPeer& peer, const UploadIntent& intent) override;
   void finish_upload(const std::string& id, std::uint64_t size,
@@ -52,6 +53,8 @@ class Journal final : public FileJournal {
   void abort_upload(const std::string& id) override;
   void downloaded(const SessionPeer& peer, const std::string& virtual_path, std::uint64_t bytes,
                   bool complete) override;
+  void left_waiting(const SessionPeer& peer, const std::string& virtual_path,
+                    bool partial) override;
   void deleted(const SessionPeer& peer, const std::string& virtual_path) override;
 
   /// An upload that was begun and neither finished nor aborted, because a program or the machine
@@ -65,6 +68,7 @@ class Journal final : public FileJournal {
 
   FileContext context_;
   FileSink received_;
+  std::function<void()> waiting_;
   /// Numbers are given and handed on under the lock of their line, by a hash of partner and object.
   std::array<std::mutex, 64> lines_;
 };

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "daemon/files/announce.h"
 #include "daemon/files/names.h"
+#include "daemon/files/own_keys.h"
 #include "daemon/files/steps.h"
 #include "daemon/http/json.h"
 
@@ -48,20 +49,6 @@ RecipientChoice choose_recipient(const std::vector<store::PgpKey>& keys, base::I
     }
   }
   return choice;
-}
-
-/// Our newest key that can sign now; empty if there is none.
-std::string choose_signer(pgp::Engine& engine, base::Instant now) {
-  std::string chosen;
-  base::Instant newest{};
-  for (const auto& key : engine.list_own_keys()) {
-    if (!key.has_secret || !key.can_sign(now)) continue;
-    if (chosen.empty() || key.created >= newest) {
-      chosen = key.fingerprint;
-      newest = key.created;
-    }
-  }
-  return chosen;
 }
 
 std::string outgoing_directory(const File& file) {

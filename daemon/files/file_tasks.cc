@@ -1,0 +1,153 @@
+#include "daemon/files/file_tasks.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/log.h"
+#include "daemon/files/journal.h"
+
+namespace sallyport::daemon {
+namespace {
+
+using store::File;
+using store::FileTask;
+using store::Unit;
+
+constexpr unsigned threads = 4;
+constexpr unsigned page = 100;
+constexpr base::Seconds first_pause{10};
+constexpr base::Seconds longest_pause{3600};
+constexpr base::Seconds give_up_after{2 * 86400};
+constexpr std::chrono::seconds busy_pause{1};
+
+}  // namespace
+
+FileTasks::~FileTasks() {
+  stop();
+}
+
+void FileTasks::start() {
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+}
+
+void FileTasks::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  for (auto& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void FileTasks::run() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;
+    }
+    static_cast<void>(work_once());
+  }
+}
+
+bool FileTasks::work_once() {
+  FileTask task;
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_.empty()) return false;
+    task = std::move(queue_.front());
+    queue_.pop_front();
+  }
+  work(task);
+  {
+    const std::lock_guard lock(mutex_);
+    known_.erase({task.file_id, task.kind});
+  }
+  changed_.notify_all();
+  context_.waker.wake(name());
+  return true;
+}
+
+std::string FileTasks::attempt(const File& file, const FileTask& task) {
+  if (task.kind == "hook") return run_hook(context_, file);
+  if (task.kind == "webhook") return send_webhook(context_, file);
+  if (task.kind == "receipt") return write_receipt(context_, file);
+  return "there is no task of the kind " + task.kind;
+}
+
+void FileTasks::work(const FileTask& task) {
+  std::string trouble;
+  try {
+    const auto file =
+        context_.store.read([&](Unit& unit) { return store::find_file(unit, task.file_id); });
+    trouble = file ? attempt(*file, task) : "";
+  } catch (const std::exception& error) {
+    trouble = error.what();
+  }
+  try {
+    record(task, trouble);
+  } catch (const std::exception& error) {
+    // Still due: done again, which "at least once" allows.
+    base::log_error("file.task", {{"file", task.file_id}, {"kind", task.kind}},
+                    "cannot record the {} of file {}: {}", task.kind, task.file_id, error.what());
+  }
+}
+
+void FileTasks::record(const FileTask& task, const std::string& trouble) {
+  const base::Instant now = context_.now();
+  const bool gives_up = !trouble.empty() && now - task.created >= give_up_after;
+  context_.store.write([&](Unit& unit) {
+    if (!trouble.empty() && !gives_up) {
+      FileTask again = task;
+      const int doublings = std::min(task.attempts, 10);
+      ++again.attempts;
+      again.next_due = now + std::min(first_pause * (1 << doublings), longest_pause);
+      again.last_error = trouble.substr(0, 500);
+      store::put_file_task(unit, again);
+      return;
+    }
+    store::delete_file_task(unit, task.file_id, task.kind);
+    if (const auto file = store::find_file(unit, task.file_id)) {
+      store::insert_file_step(unit,
+                              {task.file_id, file->state, now,
+                               task.kind + (trouble.empty() ? " done" : " given up: " + trouble)});
+    }
+  });
+  const std::string condition = "files." + task.kind;
+  if (trouble.empty()) {
+    context_.health.clear(condition);
+    return;
+  }
+  base::log_warning("file.task_failed", {{"file", task.file_id}, {"kind", task.kind}},
+                    "the {} of file {} {}: {}", task.kind, task.file_id,
+                    gives_up ? "is given up" : "is tried again", trouble);
+  context_.health.raise(condition, "The " + task.kind + " of a file fails: " + trouble);
+}
+
+std::optional<base::Instant> FileTasks::earliest() {
+  return context_.store.read([](Unit& unit) { return store::earliest_file_task(unit); });
+}
+
+bool FileTasks::run_pass(base::Instant now) {
+  const auto due =
+      context_.store.read([&](Unit& unit) { return store::due_file_tasks(unit, now, page); });
+  if (due.empty()) return false;
+  std::unique_lock lock(mutex_);
+  for (const FileTask& task : due) {
+    if (known_.insert({task.file_id, task.kind}).second) queue_.push_back(task);
+  }
+  changed_.notify_all();
+  // They stay due until they are done: do not come back for the same ones at once.
+  if (!threads_.empty()) {
+    changed_.wait_for(lock, busy_pause, [this] { return stopping_ || known_.empty(); });
+  }
+  return false;
+}
+
+void FileTasks::settle(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, deadline, [this] { return stopping_ || known_.empty(); });
+}
+
+}  // namespace sallyport::daemon

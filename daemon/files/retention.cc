@@ -1,0 +1,151 @@
+#include "daemon/files/retention.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "daemon/files/announce.h"
+#include "daemon/files/backup.h"
+#include "daemon/files/journal.h"
+#include "daemon/files/names.h"
+#include "daemon/files/reason_note.h"
+#include "daemon/files/steps.h"
+
+namespace sallyport::daemon {
+namespace {
+
+using store::Direction;
+using store::File;
+using store::FileState;
+using store::Unit;
+
+constexpr unsigned batch = 20;
+constexpr base::Seconds target_pause{60};
+
+const std::vector<FileState>& lying() {
+  static const std::vector<FileState> states{FileState::archived, FileState::failed,
+                                             FileState::available, FileState::downloaded};
+  return states;
+}
+
+}  // namespace
+
+std::optional<base::Instant> Retention::earliest() {
+  const auto due =
+      context_.store.read([](Unit& unit) { return store::earliest_file_due(unit, lying()); });
+  if (!due) return std::nullopt;
+  return std::max(*due, base::from_unix(not_before_));
+}
+
+bool Retention::run_pass(base::Instant now) {
+  if (base::to_unix(now) < not_before_) return false;
+  auto files =
+      context_.store.read([&](Unit& unit) { return store::due_files(unit, lying(), now, batch); });
+  for (File& file : files) {
+    try {
+      look_at(file, now);
+    } catch (const Overtaken&) {
+      // Downloaded, collected or retried at this very moment; its new row says when it is due.
+    } catch (const store::Error&) {
+      throw;
+    } catch (const base::Error& error) {
+      context_.health.raise(
+          "backup.unreachable",
+          std::string("Files wait for their move to the backup: ") + error.what());
+      base::log_error("backup.failed", {{"file", file.id}}, "{} stays where it is: {}",
+                      file.published_as, error.what());
+      not_before_ = base::to_unix(now + target_pause);
+      return false;
+    }
+  }
+  return files.size() == batch;
+}
+
+void Retention::look_at(File& file, base::Instant now) {
+  if (file.direction == Direction::inbound) {
+    move_to_backup(file, now);
+    return;
+  }
+  const PartnerPolicy policy = context_.policy(context_.partner(file.partner), file.object);
+  if (now >= file.received + policy.collect_until) {
+    move_to_backup(file, now);
+  } else {
+    remind(file, now);
+  }
+}
+
+void Retention::remind(File& file, base::Instant now) {
+  const store::Partner partner = context_.partner(file.partner);
+  const PartnerPolicy policy = context_.policy(partner, file.object);
+  const auto config = context_.config.get();
+  std::optional<base::Seconds> reached;
+  base::Instant next = file.received + policy.collect_until;
+  for (const base::Seconds reminder : policy.collect_reminders) {
+    const base::Instant at = file.received + reminder;
+    if (at > now) {
+      next = std::min(next, at);
+    } else if (!reached || reminder > *reached) {
+      reached = reminder;
+    }
+  }
+  file.next_due = next;
+  const bool announce_it = reached && file.state == FileState::available;
+  commit_file(context_, file, "", [&](Unit& unit) {
+    if (!announce_it) return;
+    FileNotice notice;
+    notice.kind = notify::Kind::outbound_not_collected;
+    notice.cycle = file.received;
+    notice.offset = *reached;
+    notice.deadline = file.received + policy.collect_until;
+    announce(unit, *config, partner, file, notice, now);
+  });
+  if (announce_it) context_.waker.wake("outbox");
+}
+
+void Retention::move_to_backup(File& file, base::Instant now) {
+  const SplitPath place = split_last(file.published_as);
+  const auto directory = context_.partner_directory(file.partner).find("tree" + place.directory);
+  const bool is_outbound = file.direction == Direction::outbound;
+  const bool is_failed = file.state == FileState::failed;
+  if (file.backup_at.empty()) {
+    const auto original = directory ? directory->open_file(place.name) : std::nullopt;
+    if (!original) {
+      // Somebody removed it by hand. Nothing to move; it stays in the journal as it is.
+      file.next_due.reset();
+      commit_file(context_, file, "is no longer at " + file.published_as + ": nothing to back up");
+      context_.health.raise("files.missing", "A file disappeared before it was backed up: " +
+                                                 file.partner + ":" + file.published_as +
+                                                 "; 'sallyportctl files check' lists all of them");
+      base::log_error("file.missing", {{"file", file.id}, {"partner", file.partner}},
+                      "{} of {} disappeared before it was backed up", file.published_as,
+                      file.partner);
+      return;
+    }
+    file.backup_at = put_backup(context_, file, original->get());
+    commit_file(context_, file, "copied to " + file.backup_at);
+    context_.health.clear("backup.unreachable");
+  }
+  if (directory) {
+    bool removed = directory->remove_file(place.name);
+    if (is_failed) removed = directory->remove_file(reason_note_name(place.name)) || removed;
+    if (removed) directory->sync();
+  }
+  const bool was_unread = file.state == FileState::available;
+  if (!is_failed) file.state = FileState::backed_up;
+  file.next_due.reset();
+  const store::Partner partner = context_.partner(file.partner);
+  const auto config = context_.config.get();
+  commit_file(context_, file, "moved to " + file.backup_at, [&](Unit& unit) {
+    if (!is_outbound || !was_unread) return;
+    FileNotice notice;
+    notice.kind = notify::Kind::outbound_returned;
+    notice.cycle = file.received;
+    notice.to_contacts = false;
+    announce(unit, *config, partner, file, notice, now);
+  });
+  if (is_outbound && was_unread) context_.waker.wake("outbox");
+  base::log_info("file.backed_up",
+                 {{"file", file.id}, {"partner", file.partner}, {"location", file.backup_at}},
+                 "{} of {} moved to {}", file.published_as, file.partner, file.backup_at);
+}
+
+}  // namespace sallyport::daemon

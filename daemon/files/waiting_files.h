@@ -1,0 +1,53 @@
+// Partials and complete files that never got their ready name, in /Incoming: after their time
+// (spec/gateway.md 4; 48 h) they move to /Archive/Failed with a reason, like any file that could
+// not be processed.
+//
+// Their age is counted from when the daemon first saw them as they are, by the journal's clock; for
+// what is there at a start, from the file's last change, which partners cannot set.
+//
+// One pass at a time (the scheduler's); noticed() from any thread.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <string>
+
+#include "daemon/files/context.h"
+#include "daemon/scheduler/due_work.h"
+#include "store/files.h"
+
+namespace sallyport::daemon {
+
+class WaitingFiles final : public DueWork {
+ public:
+  explicit WaitingFiles(const FileContext& context) : context_(context) {}
+
+  /// A session left something: look again.
+  void noticed();
+
+  [[nodiscard]] std::string name() const override { return "waiting-files"; }
+  [[nodiscard]] std::optional<base::Instant> earliest() override;
+  bool run_pass(base::Instant now) override;
+  [[nodiscard]] bool leader_only() const override { return true; }
+
+ private:
+  struct Sight {
+    std::int64_t changed = 0;  ///< of the file, ns
+    base::Instant since{};
+    bool still_there = false;
+  };
+  void remove_old_receipts(const store::Partner& partner, base::Instant now);
+  void look_at_folder(const store::Partner& partner, const Directory& folder,
+                      const std::string& object, const std::string& sub_folders, unsigned depth,
+                      base::Instant now);
+  void look_at_file(const store::Partner& partner, const Directory& folder,
+                    const std::string& object, const std::string& name, base::Instant now);
+  void expire(const store::Partner& partner, const Directory& folder, const std::string& object,
+              const std::string& name, bool is_partial, std::uint64_t size, base::Instant now);
+
+  FileContext context_;
+  std::map<std::string, Sight> sights_;
+  std::atomic<std::int64_t> next_{0};
+};
+
+}  // namespace sallyport::daemon
