@@ -38,23 +38,25 @@ int count_gpg_processes(const fs::path& directory) {
 
 class Limits : public ::testing::Test {
  protected:
-  /// `gigabytes` of zeros, in a few kilobytes: what bzip2 makes of them, encrypted.
-  std::string bomb(int gigabytes) {
-    const fs::path path = w.new_path();
-    run({"/bin/sh", "-c",
-         "head -c " + std::to_string(gigabytes) + "G /dev/zero | gpg --homedir " +
-             (w.directory.path() / "pa").string() +
-             " --batch --quiet --trust-model always --compress-algo bzip2 -z 9 --encrypt -r " +
-             w.our_key + " -o " + path.string()});
-    std::string message = base::read_file(path);
-    fs::remove(path);
+  /// 512 MiB of zeros in a kilobyte: what bzip2 makes of them, encrypted. Made once.
+  const std::string& bomb() {
+    static const std::string message = [this] {
+      const fs::path path = w.new_path();
+      run({"/bin/sh", "-c",
+           "head -c 512M /dev/zero | gpg --homedir " + (w.directory.path() / "pa").string() +
+               " --batch --quiet --trust-model always --compress-algo bzip2 -z 9 --encrypt -r " +
+               w.our_key + " -o " + path.string()});
+      std::string made = base::read_file(path);
+      fs::remove(path);
+      return made;
+    }();
     return message;
   }
   World& w = world();
 };
 
 TEST_F(Limits, BombStopsAtTheLimitAndLeavesNothing) {
-  const std::string message = bomb(1);
+  const std::string& message = bomb();
   ASSERT_LT(message.size(), 100'000u);
   const auto started = std::chrono::steady_clock::now();
   const World::Opened opened = w.open(message, w.lax());  // 64 MiB
@@ -90,7 +92,7 @@ TEST_F(Limits, CpuLimitEndsIt) {
   options.cpu_limit = 0s;  // the kernel's smallest: a second
   Home home(options);
   home.start();
-  const std::string message = bomb(1);
+  const std::string& message = bomb();
   const fs::path input = w.new_path();
   base::write_file_durably(input, message);
   const base::UniqueFd from = base::open_file(input, O_RDONLY);

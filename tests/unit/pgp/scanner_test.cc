@@ -236,7 +236,7 @@ TEST(Scanner, PiecesOfAnySizeGiveTheSame) {
        {encrypted, armour(encrypted), encrypted + "x", one_pass() + literal() + signature(),
         encrypted.substr(0, 3000)}) {
     const Inspection whole = inspect_text(text);
-    for (const std::size_t step : {1, 2, 3, 7, 64, 1000})
+    for (const std::size_t step : {1U, 2U, 3U, 7U, 64U, 1000U})
       EXPECT_TRUE(same(inspect_text(text, step), whole)) << step;
   }
 }
