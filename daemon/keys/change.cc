@@ -42,6 +42,21 @@ bool may_edit(const Caller& caller, const store::ApiKey& key) {
   return caller.in_any_group(key.groups_can_edit);
 }
 
+std::optional<base::Instant> last_warning_accepted(store::Unit& unit, const store::ApiKey& key,
+                                                   const lifecycle::Policy& policy) {
+  const auto cycle = base::to_unix(lifecycle::inactivity_clock(key));
+  const std::int64_t tightest =
+      policy.inactivity_warnings.empty() ? 0 : policy.inactivity_warnings.back().count();
+  std::optional<base::Instant> first;
+  for (const auto& row : store::subject_notices(
+           unit, key_subject, key.id, notify::to_string(notify::Kind::key_inactive), cycle)) {
+    if (row.offset != tightest || row.state != store::NoticeState::sent || !row.finished) continue;
+    if (row.channel != store::Channel::mail) continue;
+    if (!first || *row.finished < *first) first = row.finished;
+  }
+  return first;
+}
+
 void throw_not_found() {
   throw ProblemError(404, "API_KEY_NOT_FOUND", "There is no such API key, or you may not see it.");
 }
@@ -83,18 +98,7 @@ lifecycle::Facts KeyService::Change::facts(std::optional<base::Instant> usage_kn
   out.hold_final = !service_.parts_.clock_guard.final_transitions_allowed();
   out.usage_known_until = usage_known_until;
   if (!lifecycle::needs_acceptance(key_, policy_, now_)) return out;
-  const auto cycle = base::to_unix(lifecycle::inactivity_clock(key_));
-  const auto rows = store::subject_notices(unit_, key_subject, key_.id,
-                                           notify::to_string(notify::Kind::key_inactive), cycle);
-  const std::int64_t tightest =
-      policy_.inactivity_warnings.empty() ? 0 : policy_.inactivity_warnings.back().count();
-  for (const auto& row : rows) {
-    if (row.offset != tightest || row.state != store::NoticeState::sent || !row.finished) continue;
-    if (row.channel != store::Channel::mail) continue;
-    if (!out.warning_accepted || *row.finished < *out.warning_accepted) {
-      out.warning_accepted = row.finished;
-    }
-  }
+  out.warning_accepted = last_warning_accepted(unit_, key_, policy_);
   return out;
 }
 

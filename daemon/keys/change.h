@@ -73,6 +73,10 @@ class KeyService::Change {
 /// True if a caller may see the key (section 1: groups).
 [[nodiscard]] bool may_view(const Caller& caller, const store::ApiKey& key);
 [[nodiscard]] bool may_edit(const Caller& caller, const store::ApiKey& key);
+/// When a mail server first took the tightest inactivity warning of the key's present cycle.
+[[nodiscard]] std::optional<base::Instant> last_warning_accepted(store::Unit& unit,
+                                                                 const store::ApiKey& key,
+                                                                 const lifecycle::Policy& policy);
 [[noreturn]] void throw_not_found();
 [[noreturn]] void throw_refusal(const lifecycle::Guard& guard);
 

@@ -1,0 +1,235 @@
+#include "daemon/ctl/look_ahead_commands.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <ostream>
+#include <sstream>
+
+#include "base/instant.h"
+#include "daemon/ctl/key_table.h"
+#include "daemon/http/json.h"
+
+namespace sallyport::daemon::ctl {
+
+namespace {
+
+/// One request holds at most 1 MiB.
+constexpr std::size_t keys_per_request = 200;
+
+std::string text_of(const Json& value) {
+  if (const auto* text = value.if_string()) return *text;
+  if (const auto* number = value.if_int()) return std::to_string(*number);
+  return {};
+}
+
+std::string when(const Json& millis) {
+  const auto* number = millis.if_int();
+  return number == nullptr ? "" : base::format_utc(base::from_unix(*number / 1000));
+}
+
+std::string relative(const Json& millis) {
+  const auto* number = millis.if_int();
+  if (number == nullptr) return "";
+  const auto now = std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
+  return base::format_relative(base::from_unix(*number / 1000), now);
+}
+
+std::string recipients(const Json& event) {
+  std::string out;
+  if (const auto* items = event["recipients"].if_array()) {
+    for (const auto& item : *items) out += (out.empty() ? "" : ", ") + text_of(item);
+  }
+  return out;
+}
+
+std::string what(const Json& event) {
+  if (text_of(event["what"]) != "MAIL") return "becomes " + text_of(event["status"]);
+  std::string out = "mail " + text_of(event["kind"]);
+  const auto* offset = event["offsetSeconds"].if_int();
+  if (offset != nullptr && *offset > 0) {
+    out += ", " + base::format_duration(base::Seconds{*offset}) + " before";
+  }
+  return out;
+}
+
+void print_events(Context& context, const Json& events, std::string_view when_empty) {
+  Table table({"WHEN", "KEY", "NAME", "WHAT", "TO"});
+  for (const auto& event : *events.if_array()) {
+    table.add({when(event["at"]),
+               text_of(event["apiKeyId"]),
+               text_of(event["displayName"]),
+               {what(event), text_of(event["what"]) == "MAIL" ? Style::plain : Style::warning},
+               recipients(event)});
+  }
+  context.print(table, when_empty);
+}
+
+void add_simulate(CLI::App& key, Context& context) {
+  auto* simulate = key.add_subcommand(
+      "simulate", "Every transition and mail of the coming days, if nobody touches a key");
+  auto days = std::make_shared<int>(30);
+  auto asleep = std::make_shared<std::vector<std::string>>();
+  simulate->add_option("--days", *days, "How far to look")
+      ->check(CLI::Range(1, 3660))
+      ->capture_default_str();
+  simulate->add_option("--asleep", *asleep,
+                       "FROM/TO: as if the daemon were down in between (repeatable)");
+  simulate->callback([&context, days, asleep] {
+    std::string query = "/admin/keys/simulate?days=" + std::to_string(*days);
+    for (const auto& each : *asleep) query += "&asleep=" + encode(each);
+    const Reply reply = context.get(query);
+    if (context.print_json(reply)) return;
+    print_events(context, parse_json(reply.body), "Nothing will happen.");
+  });
+}
+
+void add_calendar(CLI::App& key, Context& context) {
+  auto* calendar = key.add_subcommand("calendar", "The coming deadlines of all keys");
+  auto days = std::make_shared<int>(90);
+  auto ics = std::make_shared<bool>(false);
+  calendar->add_option("--days", *days, "How far to look")
+      ->check(CLI::Range(1, 3660))
+      ->capture_default_str();
+  calendar->add_flag("--ics", *ics, "As iCalendar");
+  calendar->callback([&context, days, ics] {
+    const std::string query = "/admin/keys/calendar?days=" + std::to_string(*days);
+    if (*ics) {
+      *context.out << context.get(query + "&format=ics").body;
+      return;
+    }
+    const Reply reply = context.get(query);
+    if (context.print_json(reply)) return;
+    Table table({"WHEN", "", "KEY", "NAME", "TIMER", "BECOMES"});
+    const Json deadlines = parse_json(reply.body);
+    for (const auto& each : *deadlines.if_array()) {
+      table.add({when(each["at"]), relative(each["at"]), text_of(each["apiKeyId"]),
+                 text_of(each["displayName"]), text_of(each["timer"]), text_of(each["status"])});
+    }
+    context.print(table, "There is no deadline in these days.");
+  });
+}
+
+void add_why(CLI::App& key, Context& context) {
+  auto* why = key.add_subcommand(
+      "why", "Which timers of a key run, what happens next and who will be told");
+  auto id = std::make_shared<std::string>();
+  why->add_option("ID", *id, "The key's id")->required();
+  why->callback([&context, id] {
+    const Reply reply = context.get("/admin/keys/why?id=" + encode(*id));
+    if (context.print_json(reply)) return;
+    const Json answer = parse_json(reply.body);
+    context.line(
+        text_of(answer["displayName"]) + " is " + text_of(answer["status"]) +
+            (answer["usable"] == Json(true) ? " and can be used." : " and is refused everywhere."),
+        Style::strong);
+    for (const auto& timer : *answer["timers"].if_array()) {
+      const bool runs = timer["runs"] == Json(true);
+      context.line(
+          text_of(timer["timer"]) +
+              (runs ? ": runs until " + when(timer["deadline"]) + " (" +
+                          relative(timer["deadline"]) + "), because "
+                    : ": does not run, because ") +
+              text_of(timer["because"]) + "." +
+              (timer["pending"] == Json(true)
+                   ? " It is past: the key stays usable until a mail server has had its last "
+                     "warning for 24 hours."
+                   : ""),
+          runs ? Style::plain : Style::faint);
+    }
+    context.line("Next, if nobody touches it:", Style::strong);
+    print_events(context, answer["next"], "Nothing.");
+  });
+}
+
+std::string read_whole(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw CtlError(exit_failure, "Cannot read " + file + ".");
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+Json::Array read_keys(const std::string& file, std::string format) {
+  if (format.empty()) {
+    const bool csv = file.size() > 4 && file.substr(file.size() - 4) == ".csv";
+    format = csv ? "csv" : "json";
+  }
+  const std::string content = read_whole(file);
+  if (format == "csv") return keys_from_csv(content);
+  Json body;
+  try {
+    body = parse_json(content);
+  } catch (const JsonError& error) {
+    throw CtlError(exit_usage, file + " is no JSON: " + error.what());
+  }
+  const Json& list = body.if_object() != nullptr ? body["keys"] : body;
+  const auto* items = list.if_array();
+  if (items == nullptr) {
+    throw CtlError(exit_usage, file + " must hold a JSON array of keys, or {\"keys\": [...]}.");
+  }
+  return *items;
+}
+
+/// The answers of all parts: first all are checked, then all are written.
+Json import_parts(Context& context, const Json::Array& keys, bool dry_run) {
+  Json events = Json::array();
+  std::int64_t count = 0;
+  for (std::size_t begin = 0; begin < keys.size(); begin += keys_per_request) {
+    const std::size_t end = std::min(begin + keys_per_request, keys.size());
+    const Json body =
+        Json::object({{"dryRun", dry_run},
+                      {"firstRow", begin + 1},
+                      {"keys", Json::Array(keys.begin() + static_cast<std::ptrdiff_t>(begin),
+                                           keys.begin() + static_cast<std::ptrdiff_t>(end))}});
+    const Json answer = parse_json(context.post("/admin/keys/import", body.dump()).body);
+    count += *answer["count"].if_int();
+    for (const auto& event : *answer["next60Days"].if_array()) events.push(event);
+  }
+  return Json::object({{"dryRun", dry_run}, {"count", count}, {"next60Days", std::move(events)}});
+}
+
+void add_import(CLI::App& key, Context& context) {
+  auto* import = key.add_subcommand("import", "Takes over existing keys from JSON or CSV");
+  auto file = std::make_shared<std::string>();
+  auto format = std::make_shared<std::string>();
+  auto dry_run = std::make_shared<bool>(false);
+  import->add_option("FILE", *file, "A JSON array of keys, or CSV with a header line")->required();
+  import->add_option("--format", *format, "json or csv; by the file's name if absent")
+      ->check(CLI::IsMember({"json", "csv"}));
+  import->add_flag("--dry-run", *dry_run, "Check, and list the coming 60 days; write nothing");
+  import->footer(
+      "Members or columns: displayName, description, apiKeyTemplateId, value or sha256 (and "
+      "last4),\n"
+      "privileges, permissions, allowedIps, deniedIps, createdDate, activationDate, lastUsedDate,\n"
+      "expirationDate, enabled, contact.firstName, contact.lastName, contact.login, "
+      "contact.email.\n"
+      "In CSV lists are separated by spaces; dates are 2027-05-15 or 2027-05-15T14:30:00Z.");
+  import->callback([&context, file, format, dry_run] {
+    const auto keys = read_keys(*file, *format);
+  if (keys.empty()) throw CtlError(exit_usage, *file + " holds no keys.");
+  Json answer = import_parts(context, keys, true);
+  if (!*dry_run) answer = import_parts(context, keys, false);
+  Reply reply;
+  reply.body = answer.dump();
+  if (context.print_json(reply)) return;
+  context.line(
+      text_of(answer["count"]) +
+          (*dry_run ? " keys could be imported; nothing was written." : " keys were imported."),
+      Style::good);
+  context.line("In the coming 60 days, if nobody touches them:", Style::strong);
+  Json events = answer["next60Days"];
+  print_events(context, events, "Nothing will happen.");
+});
+}  // namespace
+
+}  // namespace sallyport::daemon::ctl
+
+void add_look_ahead_commands(CLI::App& key, Context& context) {
+  add_simulate(key, context);
+  add_calendar(key, context);
+  add_why(key, context);
+  add_import(key, context);
+}
+
+}  // namespace sallyport::daemon::ctl
