@@ -106,9 +106,7 @@ class Server::Impl {
     for (auto& thread : threads_)
       asio::post(thread->context, [io = thread.get()] { io->context.stop(); });
     for (std::thread& runner : runners_) runner.join();
-    for (const auto& path : {options_.admin_socket, options_.verify_socket}) {
-      if (!path.empty()) ::unlink(path.c_str());
-    }
+    for (const std::string& path : socket_files_) ::unlink(path.c_str());
   }
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
@@ -142,7 +140,9 @@ class Server::Impl {
   }
 
   void add_unix_listener(const std::string& path, const std::string& group, Listener listener) {
-    add_listener(listen_unix(path, group), AF_UNIX, listener);
+    base::UniqueFd fd = listen_unix(path, group);
+    socket_files_.push_back(path);
+    add_listener(std::move(fd), AF_UNIX, listener);
   }
 
   void add_listener(base::UniqueFd fd, int family, Listener listener) {
@@ -277,6 +277,7 @@ class Server::Impl {
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards_;
   std::vector<std::thread> runners_;
   base::Locked<std::shared_ptr<asio::ssl::context>> tls_;
+  std::vector<std::string> socket_files_;  ///< those that are ours to remove
   std::uint16_t port_ = 0;
   bool stopped_ = false;
   bool accept_failing_ = false;
