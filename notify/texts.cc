@@ -53,7 +53,7 @@ std::string why(const Facts& facts) {
     case Role::fallback:
       return fmt::format(
           "You receive this because {} has no active administrator and your address is its "
-          "fallback recipient. Make an administrator: sallyportctl admin create.",
+          "fallback recipient. Make an administrator: sallyportctl admin create EMAIL.",
           gateway);
     case Role::webhook:
       break;

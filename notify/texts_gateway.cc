@@ -64,13 +64,12 @@ constexpr CredentialWords credential_words[] = {
      ""},
     {"access_token", "access token", "calls of the management interface with it are refused",
      "Make a new token, put it where the old one is used, then revoke the old one:",
-     "sallyportctl admin token create", ""},
+     "sallyportctl admin token create OWNER", ""},
     {"gateway_token", "gateway token", "the API gateway that uses it gets no answer to /verify",
      "Make a new token, put it into the gateway's configuration, then revoke the old one:",
-     "sallyportctl gateway token create", ""},
+     "sallyportctl gateway-token create", ""},
     {"host_key", "SSH host key of the gateway", "clients that check it refuse to connect",
-     "Stage the next host key, announce its fingerprint to the partners, then switch:",
-     "sallyportctl hostkey list", ""},
+     "Stage the next host key, announce its fingerprint to the partners, then switch:", "", ""},
 };
 
 const CredentialWords& words_for(std::string_view type) {
@@ -215,8 +214,9 @@ void expectation(Content& content, const Facts& facts, Instant now) {
         {"Check on your side whether the upload ran, and send what is missing. "
          "It is processed as soon as it arrives."});
   else
-    content.steps.push_back({"See what the partner has sent:",
-                             fmt::format("sallyportctl files --partner {}", partner_word(facts))});
+    content.steps.push_back(
+        {"See what the partner has sent:",
+         fmt::format("sallyportctl files list --partner {}", partner_word(facts))});
 }
 
 }  // namespace

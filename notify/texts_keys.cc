@@ -208,7 +208,7 @@ void exposure_steps(Content& content, const Facts& facts, bool still_usable) {
        "the key for calls that you cannot explain."});
   if (still_usable)
     content.steps.push_back({"If the report is wrong, withdraw it before the deadline and say why:",
-                             command("exposure withdraw", key) + " --reason 'why it is wrong'"});
+                             command("withdraw", key) + " --reason 'why it is wrong'"});
 }
 
 void flagged(Content& content, const Facts& facts, Instant now) {

@@ -322,7 +322,7 @@ void Outbox::update_health(const std::vector<Lane>& lanes) {
       [](store::Unit& unit) { return store::count_notices(unit, NoticeState::failed); });
   health_.set(
       "notices.failed", failed > 0,
-      fmt::format("{} notices could not be sent and were given up: see 'sallyportctl notices "
+      fmt::format("{} notices could not be sent and were given up: see 'sallyportctl notices list "
                   "--state failed', mend the cause and requeue them",
                   failed));
 }
