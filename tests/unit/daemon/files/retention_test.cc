@@ -1,0 +1,293 @@
+#include "daemon/files/retention.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/bytes.h"
+#include "daemon/files/backup.h"
+#include "daemon/files/file_tasks.h"
+#include "daemon/files/originals.h"
+#include "daemon/files/waiting_files.h"
+#include "gateway.h"
+
+namespace sallyport::daemon::test {
+namespace {
+
+using store::FileState;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+std::string read_original(Gateway& gateway, const std::string& id) {
+  const auto fd = open_original(*gateway.context, gateway.file(id));
+  if (!fd) return "(nothing)";
+  std::string content(1000, '\0');
+  const ssize_t got = ::pread(fd->get(), content.data(), content.size(), 0);
+  content.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  return content;
+}
+
+class RetentionTest : public testing::Test {
+ protected:
+  RetentionTest() { gateway.set_policies(R"({"signature":"optional"})"); }
+  void pass() {
+    while (retention.run_pass(gateway.clock.now())) {
+    }
+  }
+  void two_weeks() { gateway.clock.advance(base::Seconds{14 * 86400 + 1}); }
+
+  Gateway gateway;
+  Retention retention{*gateway.context};
+};
+
+TEST_F(RetentionTest, ArchivedAndFailedFilesMoveToTheBackupAfterTwoWeeks) {
+  const std::string good = gateway.upload("Invoices", "good.csv", "good");
+  const std::string bad = gateway.upload("Invoices", "bad.csv.pgp", "no message");
+  gateway.work();
+  gateway.clock.advance(base::Seconds{14 * 86400 - 10});
+  pass();
+  EXPECT_EQ(gateway.file(good).state, FileState::archived);
+  gateway.clock.advance(base::Seconds{20});
+  pass();
+  EXPECT_EQ(gateway.file(good).state, FileState::backed_up);
+  EXPECT_EQ(gateway.file(bad).state, FileState::failed) << "it stays a failed file";
+  EXPECT_FALSE(gateway.file(bad).backup_at.empty());
+  EXPECT_THAT(files_below(gateway.tree()), IsEmpty());
+  EXPECT_THAT(files_below(gateway.root() / "backup"), SizeIs(2));
+  EXPECT_EQ(read_original(gateway, good), "good");
+  EXPECT_EQ(read_original(gateway, bad), "no message");
+  EXPECT_FALSE(retention.earliest());
+}
+
+TEST_F(RetentionTest, AtEveryCommitAMoveIsFinishedLater) {
+  for (const auto when : {InterruptedStore::When::before, InterruptedStore::When::after}) {
+    for (unsigned nth = 1; nth <= 2; ++nth) {
+      SCOPED_TRACE(nth);
+      Gateway own;
+      own.set_policies(R"({"signature":"optional"})");
+      Retention pass(*own.context);
+      const std::string id = own.upload("Invoices", "a.csv", "a");
+      own.work();
+      own.clock.advance(base::Seconds{15 * 86400});
+      own.store->interrupt(nth, when);
+      EXPECT_THROW(pass.run_pass(own.clock.now()), store::Error);
+      own.restart();
+      EXPECT_EQ(read_original(own, id), "a");
+      pass.run_pass(own.clock.now());
+      EXPECT_EQ(own.file(id).state, FileState::backed_up);
+      EXPECT_THAT(files_below(own.tree()), IsEmpty());
+      EXPECT_THAT(files_below(own.root() / "backup"), SizeIs(1));
+      EXPECT_EQ(read_original(own, id), "a");
+    }
+  }
+}
+
+TEST_F(RetentionTest, AnUnreachableTargetDelaysAndLosesNothing) {
+  const std::string id = gateway.upload("Invoices", "a.csv", "a");
+  gateway.work();
+  two_weeks();
+  fs::rename(gateway.root() / "backup", gateway.root() / "away");
+  pass();
+  EXPECT_EQ(gateway.file(id).state, FileState::archived);
+  EXPECT_FALSE(gateway.health.good());
+  EXPECT_GT(retention.earliest().value(), gateway.clock.now());
+  fs::rename(gateway.root() / "away", gateway.root() / "backup");
+  gateway.clock.advance(base::Seconds{61});
+  pass();
+  EXPECT_EQ(gateway.file(id).state, FileState::backed_up);
+  EXPECT_TRUE(gateway.health.good());
+}
+
+TEST_F(RetentionTest, AnOriginalThatChangedInTheArchiveIsNotBackedUpAsIfItWereIt) {
+  const std::string id = gateway.upload("Invoices", "a.csv", "a");
+  gateway.work();
+  write_file(gateway.tree() / "Archive/Incoming/Invoices/a.csv", "b");
+  two_weeks();
+  pass();
+  EXPECT_EQ(gateway.file(id).state, FileState::archived);
+  EXPECT_THAT(files_below(gateway.root() / "backup"), IsEmpty());
+  EXPECT_FALSE(gateway.health.good());
+}
+
+TEST_F(RetentionTest, AFileThatSomebodyRemovedByHandIsReportedAndDoesNotBlock) {
+  const std::string gone = gateway.upload("Invoices", "gone.csv", "a");
+  const std::string there = gateway.upload("Invoices", "there.csv", "b");
+  gateway.work();
+  fs::remove(gateway.tree() / "Archive/Incoming/Invoices/gone.csv");
+  two_weeks();
+  pass();
+  EXPECT_EQ(gateway.file(there).state, FileState::backed_up);
+  EXPECT_EQ(gateway.file(gone).state, FileState::archived);
+  EXPECT_FALSE(gateway.file(gone).next_due);
+  EXPECT_EQ(gateway.health.list().at(0).name, "files.missing");
+}
+
+TEST_F(RetentionTest, ADamagedBackupIsNoticedWhenItIsRead) {
+  const std::string id = gateway.upload("Invoices", "a.csv", "a");
+  gateway.work();
+  two_weeks();
+  pass();
+  const std::string copy = files_below(gateway.root() / "backup").at(0);
+  write_file(gateway.root() / "backup" / copy, "b");
+  EXPECT_THROW(read_original(gateway, id), BackupError);
+  fs::remove(gateway.root() / "backup" / copy);
+  EXPECT_THROW(read_original(gateway, id), BackupError);
+}
+
+class TasksTest : public testing::Test {
+ protected:
+  static void configure(Config& config) {
+    config.partner.signature = "optional";
+    config.files.hook_user = "root";
+  }
+  void run(Gateway& gateway, FileTasks& tasks) {
+    tasks.run_pass(gateway.clock.now());
+    while (tasks.work_once()) {
+    }
+  }
+  std::vector<store::FileTask> pending(Gateway& gateway, const std::string& id) {
+    return gateway.real_store->read([&](store::Unit& unit) { return store::file_tasks(unit, id); });
+  }
+};
+
+TEST_F(TasksTest, AHookGetsTheFactsInItsEnvironmentAndNothingElse) {
+  if (::geteuid() != 0) GTEST_SKIP() << "hooks of this test run as root";
+  Gateway gateway([](Config& config) {
+    configure(config);
+    config.files.hook = {
+        "/bin/sh", "-c",
+        "env > \"$SALLYPORT_PATH.env\"; cat \"$SALLYPORT_PATH\" > \"$SALLYPORT_PATH.copy\""};
+  });
+  FileTasks tasks(*gateway.context);
+  const std::string id = gateway.upload("Invoices", "$(touch x) ; a.csv", "content");
+  gateway.work();
+  EXPECT_EQ(gateway.file(id).state, FileState::archived) << "not held up by the hook";
+  run(gateway, tasks);
+  EXPECT_EQ(content_of(gateway.inbound() / "Invoices/$(touch x) ; a.csv.copy"), "content");
+  const std::string environment = content_of(gateway.inbound() / "Invoices/$(touch x) ; a.csv.env");
+  EXPECT_THAT(environment, HasSubstr("SALLYPORT_FILE_ID=" + id));
+  EXPECT_THAT(environment, HasSubstr("SALLYPORT_PARTNER=acme"));
+  EXPECT_THAT(environment, testing::Not(HasSubstr("HOME=/root")));
+  EXPECT_THAT(pending(gateway, id), IsEmpty());
+}
+
+TEST_F(TasksTest, AHookThatFailsHangsOrFloodsIsTriedAgainAndBounded) {
+  if (::geteuid() != 0) GTEST_SKIP() << "hooks of this test run as root";
+  std::vector<std::string> command{"/bin/sh", "-c", "echo no disk >&2; exit 3"};
+  Gateway gateway([&](Config& config) {
+    configure(config);
+    config.files.hook = command;
+    config.files.hook_timeout = base::Seconds{1};
+  });
+  FileTasks tasks(*gateway.context);
+  const std::string id = gateway.upload("Invoices", "a.csv", "content");
+  gateway.work();
+  run(gateway, tasks);
+  ASSERT_THAT(pending(gateway, id), SizeIs(1));
+  EXPECT_THAT(pending(gateway, id)[0].last_error, HasSubstr("status 3: no disk"));
+  EXPECT_FALSE(gateway.health.good());
+
+  const auto set_hook = [&](const std::string& script) {
+    Config config = *gateway.config->get();
+    config.files.hook = {"/bin/sh", "-c", script};
+    gateway.config->set(std::make_shared<const Config>(std::move(config)));
+    gateway.clock.advance(base::Seconds{3600});
+    run(gateway, tasks);
+  };
+  set_hook("sleep 100");
+  EXPECT_THAT(pending(gateway, id)[0].last_error, HasSubstr("did not end within 1s"));
+  set_hook("head -c 100000000 /dev/zero; exit 0");
+  EXPECT_THAT(pending(gateway, id), IsEmpty());
+  EXPECT_TRUE(gateway.health.good());
+  EXPECT_EQ(gateway.file(id).state, FileState::archived);
+}
+
+TEST_F(TasksTest, ATaskIsGivenUpAfterTwoDays) {
+  Gateway gateway([](Config& config) {
+    configure(config);
+    config.files.hook = {"/nonexistent/hook"};
+  });
+  FileTasks tasks(*gateway.context);
+  const std::string id = gateway.upload("Invoices", "a.csv", "content");
+  gateway.work();
+  run(gateway, tasks);
+  ASSERT_THAT(pending(gateway, id), SizeIs(1));
+  gateway.clock.advance(base::Seconds{2 * 86400});
+  run(gateway, tasks);
+  EXPECT_THAT(pending(gateway, id), IsEmpty());
+}
+
+TEST_F(TasksTest, ReceiptsAreClearSignedAndThereOnce) {
+  Gateway gateway([](Config& config) {
+    configure(config);
+    config.partner.receipts = true;
+  });
+  FileTasks tasks(*gateway.context);
+  const std::string good = gateway.upload("Invoices", "a.csv", "content");
+  const std::string bad = gateway.upload("Invoices", "b.pgp", "content");
+  gateway.work();
+  run(gateway, tasks);
+  const std::string receipt =
+      content_of(gateway.tree() / ("Outgoing/Receipts/a.csv." + good + ".json.asc"));
+  EXPECT_THAT(receipt, HasSubstr("BEGIN PGP SIGNED MESSAGE"));
+  EXPECT_THAT(receipt, HasSubstr("\"outcome\": \"delivered\""));
+  EXPECT_THAT(receipt, HasSubstr(gateway.file(good).sha256));
+  EXPECT_THAT(content_of(gateway.tree() / ("Outgoing/Receipts/b.pgp." + bad + ".failed.json.asc")),
+              HasSubstr("not-pgp"));
+  EXPECT_THAT(files_below(gateway.tree() / "Outgoing"), SizeIs(2));
+  EXPECT_EQ(write_receipt(*gateway.context, gateway.file(good)), "") << "again, after a crash";
+  EXPECT_THAT(files_below(gateway.tree() / "Outgoing"), SizeIs(2));
+  EXPECT_THAT(files_below(gateway.root() / "partners/acme/sending"), IsEmpty());
+}
+
+class WaitingTest : public testing::Test {
+ protected:
+  void leave(const std::string& path, std::string_view content, mode_t mode) {
+    const fs::path full = gateway.tree() / "Incoming" / path;
+    fs::create_directories(full.parent_path());
+    write_file(full, content);
+    ASSERT_EQ(::chmod(full.c_str(), mode), 0);
+  }
+  void pass() { waiting.run_pass(gateway.clock.now()); }
+
+  Gateway gateway;
+  WaitingFiles waiting{*gateway.context};
+};
+
+TEST_F(WaitingTest, PartialsAndFilesThatAreNeverReadyMoveToFailedAfterTwoDays) {
+  leave("Invoices/broken.csv", "half", 0670);
+  leave("Invoices/deep/x.part", "whole", 0660);
+  leave("top.csv", "half", 0670);
+  pass();
+  EXPECT_THAT(files_below(gateway.tree() / "Archive"), IsEmpty());
+  EXPECT_LE(waiting.earliest().value(), gateway.clock.now() + base::Seconds{48 * 3600});
+  gateway.clock.advance(base::Seconds{48 * 3600 + 60});
+  pass();
+  EXPECT_THAT(files_below(gateway.tree()),
+              ElementsAre("Archive/Failed/Invoices/broken.csv",
+                          "Archive/Failed/Invoices/broken.csv.reason.txt",
+                          "Archive/Failed/Invoices/deep/x.part",
+                          "Archive/Failed/Invoices/deep/x.part.reason.txt",
+                          "Archive/Failed/top.csv", "Archive/Failed/top.csv.reason.txt"));
+  EXPECT_THAT(content_of(gateway.tree() / "Archive/Failed/Invoices/broken.csv.reason.txt"),
+              HasSubstr("upload-interrupted"));
+  EXPECT_THAT(content_of(gateway.tree() / "Archive/Failed/Invoices/deep/x.part.reason.txt"),
+              HasSubstr("never-made-ready"));
+  EXPECT_THAT(gateway.notices("file_failed"), SizeIs(6));
+  EXPECT_THAT(Check(*gateway.context).check().findings, IsEmpty());
+}
+
+TEST_F(WaitingTest, WhatIsResumedInTimeStays) {
+  leave("Invoices/broken.csv", "half", 0670);
+  pass();
+  gateway.clock.advance(base::Seconds{40 * 3600});
+  pass();
+  leave("Invoices/broken.csv", "more", 0670);
+  gateway.clock.advance(base::Seconds{20 * 3600});
+  pass();
+  EXPECT_TRUE(fs::exists(gateway.tree() / "Incoming/Invoices/broken.csv"));
+}
+
+}  // namespace
+}  // namespace sallyport::daemon::test
