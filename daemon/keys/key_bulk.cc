@@ -70,4 +70,29 @@ void KeyService::bulk(const Caller& caller, Event event, const std::vector<std::
   }
 }
 
+void KeyService::insert_imported(KeyService& service, store::Unit& unit, NoticeWriter& writer,
+                                 const Caller& caller, base::Instant now, store::ApiKey& key,
+                                 const base::Sha256& value) {
+  Change change(service, unit, writer, &caller, now);
+  change.take(std::move(key));
+  change.insert(value);
+  if (change.key().last_used) {
+    store::record_usage(unit, {{change.key().id, change.key().last_used, std::nullopt}});
+  }
+  change.settle();
+  change.store_or_retry();
+  change.note("IMPORT", Json::object({{"template", change.key().template_id},
+                                      {"privileges", privileges_json(change.key().privileges)}}));
+  key = std::move(change.key());
+}
+
+void KeyService::announce_imported(const std::vector<store::ApiKey>& keys) {
+  for (const auto& key : keys) {
+    parts_.observer.key_changed(
+        key, parts_.store.read([&](store::Unit& unit) { return store::key_values(unit, key.id); }));
+  }
+  parts_.waker.wake("lifecycle");
+  parts_.waker.wake("outbox");
+}
+
 }  // namespace sallyport::daemon

@@ -58,11 +58,11 @@ std::string configuration_text(const Json& configuration, std::string_view first
   const Json* value = configuration.find(first);
   std::string where(first);
   for (const auto name : {second, third}) {
+    if (name.empty()) break;
     if (value == nullptr || value->is_null()) return {};
     if (value->if_object() == nullptr) {
       refuse("INVALID_FIELD", "additionalConfiguration." + where + " must be an object.");
     }
-    if (name.empty()) continue;
     value = value->find(name);
     where += "." + std::string(name);
   }

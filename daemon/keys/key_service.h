@@ -37,6 +37,8 @@
 
 namespace sallyport::daemon {
 
+class NoticeWriter;
+
 /// What the service works with; all of it outlives the service.
 struct KeyServiceParts {
   store::Store& store;
@@ -132,6 +134,13 @@ class KeyService {
   bool run_lifecycle(base::Instant now, std::optional<base::Instant> usage_known_until);
   /// A mail server took an inactivity warning: the key may no longer be pending. Never throws.
   void warning_accepted(std::string_view key_id) noexcept;
+
+  /// For daemon/keys/key_import.h: a checked key goes into the store with what follows from it, and
+  /// after the commit everybody hears of them.
+  static void insert_imported(KeyService& service, store::Unit& unit, NoticeWriter& writer,
+                              const Caller& caller, base::Instant now, store::ApiKey& key,
+                              const base::Sha256& value);
+  void announce_imported(const std::vector<store::ApiKey>& keys);
 
   [[nodiscard]] const KeyServiceParts& parts() const { return parts_; }
   [[nodiscard]] lifecycle::Policy policy() const { return lifecycle_policy(*parts_.config.get()); }

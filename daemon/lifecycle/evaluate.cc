@@ -231,20 +231,22 @@ class Evaluator {
 
   /// False if it waits or the deadline has moved.
   bool may_disable_for_inactivity(const Event& event) {
-    if (facts_.usage_known_until && *facts_.usage_known_until < event.at) {
-      wait(Timer::inactivity, now_ + usage_recheck);
-      return false;
-    }
-    if (key().inactivity_moved_to) return true;  // it moves once
-    if (!facts_.warning_accepted) {
+    const bool moved = key().inactivity_moved_to.has_value();  // it moves once
+    if (!moved && !facts_.warning_accepted) {
       result_.inactivity_pending = true;
       wait(Timer::inactivity, now_ + pending_recheck);
       return false;
     }
-    if (*facts_.warning_accepted + warning_hold <= event.at + sending_allowance) return true;
-    event.timer.progress->cycle = event.timer.cycle;
-    key().inactivity_moved_to = moved_inactivity_deadline(*facts_.warning_accepted);
-    return false;
+    if (!moved && *facts_.warning_accepted + warning_hold > event.at + sending_allowance) {
+      event.timer.progress->cycle = event.timer.cycle;
+      key().inactivity_moved_to = moved_inactivity_deadline(*facts_.warning_accepted);
+      return false;
+    }
+    if (facts_.usage_known_until && *facts_.usage_known_until < event.at) {
+      wait(Timer::inactivity, now_ + usage_recheck);
+      return false;
+    }
+    return true;
   }
 
   void finish(const Event& event, KeyState to, notify::Kind kind, NoticeState state) {
