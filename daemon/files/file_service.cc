@@ -25,7 +25,8 @@ FileService::FileService(const FileContext& context)
       watch_(context_, outbound_, [this](const File& file) { pipeline_.offer(file); }),
       retention_(context_),
       tasks_(context_),
-      waiting_(context_) {
+      waiting_(context_),
+      expectations_(context_) {
   pipeline_.set_journal(journal_);
 }
 
@@ -34,15 +35,22 @@ FileService::~FileService() {
 }
 
 std::vector<DueWork*> FileService::due_work() {
-  return {&pipeline_, &retention_, &tasks_, &waiting_};
+  return {&pipeline_, &retention_, &tasks_, &waiting_, &expectations_};
 }
 
 void FileService::start() {
-  Check(context_).settle([this](const File& file) { pipeline_.offer(file); });
+  try {
+    Check(context_).settle([this](const File& file) { pipeline_.offer(file); });
+    watch_.start();
+  } catch (const std::exception& error) {
+    context_.health.raise("files.unavailable",
+                          std::string("Files are received, but not processed: ") + error.what());
+    throw;
+  }
+  context_.health.clear("files.unavailable");
   pipeline_.start();
   tasks_.start();
   for (DueWork* work : due_work()) context_.waker.wake(work->name());
-  watch_.start();
 }
 
 void FileService::stop() {

@@ -13,6 +13,7 @@
 
 #include "daemon/files/check.h"
 #include "daemon/files/context.h"
+#include "daemon/files/expectations.h"
 #include "daemon/files/file_tasks.h"
 #include "daemon/files/inbound.h"
 #include "daemon/files/journal.h"
@@ -61,6 +62,7 @@ class FileService {
   Retention retention_;
   FileTasks tasks_;
   WaitingFiles waiting_;
+  ExpectationWork expectations_;
 };
 
 /// GET files, files/{id}, files/{id}/content, POST files/{id}/retry; and for admin.sock

@@ -145,20 +145,25 @@ void read_s3_credentials(const std::string& name, S3Settings& settings) {
     const auto end = std::min(rest.find('\n'), rest.size());
     const std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
-    const auto equals = line.find('=');
-    if (equals == std::string_view::npos) continue;
+    const auto equals = std::min(line.find('='), line.size());
     const std::string field = lower(trimmed(line.substr(0, equals)));
-    std::string value = trimmed(line.substr(equals + 1));
+    std::string value = trimmed(line.substr(std::min(equals + 1, line.size())));
     if (field == "access_key" || field == "aws_access_key_id") {
       settings.access_key = value;
     } else if (field == "secret_key" || field == "aws_secret_access_key") {
       settings.secret_key = base::Secret(std::move(value));
+    } else if (std::string bare = trimmed(line); !bare.empty() && bare.front() != '[') {
+      if (settings.access_key.empty()) {
+        settings.access_key = std::move(bare);
+      } else if (settings.secret_key.empty()) {
+        settings.secret_key = base::Secret(std::move(bare));
+      }
     }
     base::wipe(value);
   }
   if (settings.access_key.empty() || settings.secret_key.empty()) {
     throw BackupError("The credential file " + name +
-                      " needs the lines 'access_key = ...' and 'secret_key = ...'");
+                      " needs two lines: the access key id, then the secret access key");
   }
 }
 

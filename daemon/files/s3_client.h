@@ -29,8 +29,8 @@ struct S3Settings {
   base::Secret secret_key;
 };
 
-/// "access_key = ...", "secret_key = ..." on lines of their own, or the names of AWS credential
-/// files (aws_access_key_id, aws_secret_access_key). Throws BackupError that names the file.
+/// Two lines, access key id and secret access key, bare or as in AWS credential files
+/// ("aws_access_key_id = ..."). Throws BackupError that names the file.
 void read_s3_credentials(const std::string& name, S3Settings& settings);
 
 /// Percent-encodes all but unreserved characters and '/', as the signature wants the path.

@@ -135,8 +135,8 @@ Gateway::Gateway(const std::function<void(Config&)>& change) : clock(machine_tim
     administrator.created = clock.now();
     store::insert_administrator(unit, administrator);
   });
-  context =
-      std::make_unique<FileContext>(FileContext{*store, clock, *config, *keys.ours, health, waker, activity});
+  context = std::make_unique<FileContext>(
+      FileContext{*store, clock, *config, *keys.ours, health, waker, activity});
   restart();
 }
 
