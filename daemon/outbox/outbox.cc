@@ -298,6 +298,7 @@ void Outbox::report(const Notice& notice) const {
     case NoticeState::sent:
       base::log_info("notice.sent", fields, "{} for {} sent to {}: {}", notice.kind,
                      notice.subject_id, notice.recipient, notice.answer);
+      if (sent_) sent_(notice);
       break;
     case NoticeState::failed:
       base::log_error("notice.failed", fields,

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -40,6 +41,10 @@ class Outbox final : public DueWork {
   [[nodiscard]] std::string name() const override { return "outbox"; }
   [[nodiscard]] std::optional<base::Instant> earliest() override;
   bool run_pass(base::Instant now) override;
+
+  /// Called after each notice that was accepted, once that is recorded; set before the first pass.
+  /// Must not throw.
+  void on_sent(std::function<void(const store::Notice&)> told) { sent_ = std::move(told); }
 
   /// Ends the pass under way within a moment; what is unsent goes back to the ledger.
   void stop() noexcept;
@@ -72,6 +77,7 @@ class Outbox final : public DueWork {
   /// Rows may be claimed by us that no pass holds: at the start, and after the store was away.
   bool take_back_ = true;
   std::atomic<bool> stopping_{false};
+  std::function<void(const store::Notice&)> sent_;
 };
 
 }  // namespace sallyport::daemon
