@@ -13,6 +13,7 @@ namespace sallyport::daemon {
 enum class CallerKind {
   none,           ///< nobody has been recognised: public routes only
   administrator,  ///< an access token over TCP
+  feed,           ///< an automated report; its name is in `email`, and it holds nothing
   local           ///< root or a member of sallyport-admin on admin.sock: may do everything
 };
 

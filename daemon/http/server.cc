@@ -81,6 +81,7 @@ class Server::Impl {
   }
 
   void reload_certificates() {
+    if (options_.certificate_file.empty()) return;
     auto fresh = make_tls_context(options_);
     *tls_.lock() = std::move(fresh);
   }

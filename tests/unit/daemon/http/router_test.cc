@@ -230,5 +230,18 @@ TEST(Covers, FollowsTypesAndTargets) {
   EXPECT_FALSE(covers(P{"A", "B", "", ""}, P{"C", "B", "", ""}));
 }
 
+TEST(Caller, AGroupCanHoldEverythingAKeyCannot) {
+  const store::Privilege everything{"*", "*", "", ""};
+  const store::Privilege wanted{"PLATFORM", "API_KEY", "EDIT", ""};
+  Caller caller;
+  caller.privileges = {everything};
+  EXPECT_FALSE(caller.holds(wanted)) << "nobody";
+  caller.kind = CallerKind::feed;
+  EXPECT_FALSE(caller.holds(wanted)) << "a feed";
+  caller.kind = CallerKind::administrator;
+  EXPECT_TRUE(caller.holds(wanted));
+  EXPECT_FALSE(covers(everything, wanted)) << "as the privilege of a key";
+}
+
 }  // namespace
 }  // namespace sallyport::daemon
