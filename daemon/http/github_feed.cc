@@ -57,6 +57,12 @@ std::string text_of(const Json& entry, std::string_view name) {
   return text == nullptr ? std::string() : *text;
 }
 
+/// What cannot be kept is left out rather than holding up the other matches.
+std::string cleaned(const Json& entry, std::string_view name, std::size_t most) {
+  std::string text = text_of(entry, name);
+  return text.size() > most || base::has_control(text) ? std::string() : text;
+}
+
 class Feed {
  public:
   explicit Feed(GitHubFeed parts) : parts_(std::move(parts)) {}
@@ -108,8 +114,8 @@ class Feed {
     for (const Json& match : *matches) {
       GitHubMatch found;
       found.value = base::sha256(*match["token"].if_string());
-      found.url = text_of(match, "url");
-      found.found_in = text_of(match, "source");
+      found.url = cleaned(match, "url", 2000);
+      found.found_in = cleaned(match, "source", 100);
       const bool ours = parts_.report(github, found);
       labels.push(Json::object({{"token_hash", base::to_hex(found.value)},
                                 {"token_type", text_of(match, "type")},
