@@ -206,7 +206,6 @@ struct Config {
 
   struct Pgp {
     std::string home = "/var/lib/sallyport/gnupg";
-    std::string gpg = "/usr/bin/gpg";
     std::string limiter;  ///< empty: the installed one
     unsigned agents = 2;
     Seconds cpu_limit{600};
@@ -221,6 +220,7 @@ struct Config {
     Seconds sweep{60};
     Seconds retry_hold{15 * 60};
     std::vector<std::string> hook;  ///< argv; empty: none
+    std::string hook_socket;        ///< of sallyport-hook, instead of hook; empty: none
     std::string hook_user = "nobody";
     Seconds hook_timeout{60};
     std::string webhook_url;

@@ -279,7 +279,6 @@ void pipeline(std::vector<Option>& table) {
       text(AT(pgp.home), "path", absolute_path, restart,
            "GNUPGHOME with our secret keys and the partners' public ones. Keep it short: sockets "
            "live below it."),
-      text(AT(pgp.gpg), "path", absolute_path, restart, "The gpg program."),
       text(AT(pgp.limiter), "path", absolute_path, restart,
            "The program that limits gpg. Empty: the installed one."),
       number(AT(pgp.agents), 1, 16, restart,
@@ -299,8 +298,12 @@ void pipeline(std::vector<Option>& table) {
                "How long a file that is being retried keeps later ones waiting."),
       list(AT(files.hook), "words", anything, live,
            "Program and arguments that run after a delivery, without a shell; the facts are in "
-           "its environment. Empty: none."),
-      text(AT(files.hook_user), "user", identifier, restart, "The user that hooks run as."),
+           "its environment. Empty: none. For a daemon that may become files.hook_user; one under "
+           "systemd takes files.hook_socket."),
+      text(AT(files.hook_socket), "path", absolute_path, live,
+           "The socket of sallyport-hook, which runs the program that /etc/sallyport/hook.conf "
+           "names as a user of its own: /run/sallyport-hook.sock. Instead of files.hook."),
+      text(AT(files.hook_user), "user", identifier, restart, "The user that files.hook runs as."),
       duration(AT(files.hook_timeout), second, hours{1}, live, "After so long a hook is killed."),
       text(AT(files.webhook_url), "URL", http_url, live,
            "Called after each delivery, as a CloudEvent signed per Standard Webhooks."),

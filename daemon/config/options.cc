@@ -112,6 +112,9 @@ void check_whole(const Config& config, std::vector<std::string>& problems) {
   if (!config.files.webhook_url.empty() && config.files.webhook_secret_file.empty()) {
     problems.push_back("files.webhook_url needs files.webhook_secret_file");
   }
+  if (!config.files.hook.empty() && !config.files.hook_socket.empty()) {
+    problems.push_back("files.hook and files.hook_socket exclude each other");
+  }
   if (config.backup.target == "s3" &&
       (config.backup.s3_endpoint.empty() || config.backup.s3_bucket.empty() ||
        config.backup.s3_credentials_file.empty())) {

@@ -18,7 +18,9 @@ void add(store::Unit& unit, const store::File& file, const char* kind, base::Ins
 
 void add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
                         const store::File& file, base::Instant now) {
-  if (!config.files.hook.empty()) add(unit, file, "hook", now);
+  if (!config.files.hook.empty() || !config.files.hook_socket.empty()) {
+    add(unit, file, "hook", now);
+  }
   if (!config.files.webhook_url.empty()) add(unit, file, "webhook", now);
   if (policy.receipts) add(unit, file, "receipt", now);
 }

@@ -13,14 +13,13 @@
 #include "daemon/files/file_tasks.h"
 #include "daemon/files/names.h"
 #include "daemon/files/own_keys.h"
+#include "daemon/hook/hook_client.h"
 #include "notify/webhook.h"
 
 namespace sallyport::daemon {
 namespace {
 
 using store::File;
-
-constexpr std::size_t hook_output_limit = 4096;
 
 /// The way to another user: a process of root's becomes it by setpriv; one of that very user stays
 /// as it is. Anything else is not allowed by the system.
@@ -36,8 +35,8 @@ std::vector<std::string> as_user(const std::string& user, std::vector<std::strin
   if (::geteuid() != 0) {
     throw base::Error(
         "Hooks cannot run as " + user +
-        ": the daemon runs as another user and may not change it. Set files.hook_user "
-        "to the daemon's own, or give hooks a service of their own and use the webhook");
+        ": the daemon runs as another user and may not change it. Let sallyport-hook run "
+        "them: set files.hook_socket instead of files.hook");
   }
   std::vector<std::string> wrapped{"/usr/bin/setpriv",
                                    "--reuid=" + std::to_string(entry.pw_uid),
@@ -58,6 +57,24 @@ std::string first_words(const std::string& text) {
   return line;
 }
 
+/// The hook as a child of ours: for a daemon that may become files.hook_user.
+HookOutcome spawn_hook(const Config& config, const std::vector<std::string>& facts) {
+  base::ProcessRequest request;
+  request.argv = as_user(config.files.hook_user, config.files.hook);
+  request.directory = "/";
+  request.environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"};
+  request.environment.insert(request.environment.end(), facts.begin(), facts.end());
+  request.captures = {{1, hook_output_limit}, {2, hook_output_limit}};
+  request.deadline = config.files.hook_timeout;
+  const base::ProcessResult result = base::run_process(request);
+  HookOutcome outcome;
+  outcome.exit_code = result.exit_code;
+  outcome.signal = result.signal;
+  outcome.timed_out = result.timed_out;
+  outcome.output = result.captured.at(1);
+  return outcome;
+}
+
 std::string delivered_path(const FileContext& context, const File& file) {
   return context.config.get()->files.inbound + "/" + file.delivered_as;
 }
@@ -66,31 +83,28 @@ std::string delivered_path(const FileContext& context, const File& file) {
 
 std::string run_hook(const FileContext& context, const File& file) {
   const auto config = context.config.get();
-  base::ProcessRequest request;
-  request.argv = as_user(config->files.hook_user, config->files.hook);
-  request.directory = "/";
-  request.environment = {"PATH=/usr/local/bin:/usr/bin:/bin",
-                         "LANG=C.UTF-8",
-                         "SALLYPORT_FILE_ID=" + file.id,
-                         "SALLYPORT_PARTNER=" + file.partner,
-                         "SALLYPORT_OBJECT=" + file.object,
-                         "SALLYPORT_NAME=" + file.name,
-                         "SALLYPORT_PATH=" + delivered_path(context, file),
-                         "SALLYPORT_SIZE=" + std::to_string(file.size),
-                         "SALLYPORT_SHA256=" + file.plain_sha256,
-                         "SALLYPORT_ORIGINAL_SHA256=" + file.sha256,
-                         "SALLYPORT_RECEIVED=" + base::format_iso(file.received)};
-  request.captures = {{1, hook_output_limit}, {2, hook_output_limit}};
-  request.deadline = config->files.hook_timeout;
-  const base::ProcessResult result = base::run_process(request);
-  if (result.succeeded()) return "";
-  if (result.timed_out) {
+  const std::vector<std::string> facts = {"SALLYPORT_FILE_ID=" + file.id,
+                                          "SALLYPORT_PARTNER=" + file.partner,
+                                          "SALLYPORT_OBJECT=" + file.object,
+                                          "SALLYPORT_NAME=" + file.name,
+                                          "SALLYPORT_PATH=" + delivered_path(context, file),
+                                          "SALLYPORT_SIZE=" + std::to_string(file.size),
+                                          "SALLYPORT_SHA256=" + file.plain_sha256,
+                                          "SALLYPORT_ORIGINAL_SHA256=" + file.sha256,
+                                          "SALLYPORT_RECEIVED=" + base::format_iso(file.received)};
+  const HookOutcome outcome =
+      config->files.hook_socket.empty()
+          ? spawn_hook(*config, facts)
+          : ask_hook_service(config->files.hook_socket, {facts, config->files.hook_timeout});
+  if (outcome.succeeded()) return "";
+  if (!outcome.refused.empty()) return outcome.refused;
+  if (outcome.timed_out) {
     return "the hook did not end within " + base::format_duration(config->files.hook_timeout);
   }
-  const std::string said = first_words(result.captured.at(1));
-  std::string trouble = result.exit_code
-                            ? "the hook ended with status " + std::to_string(*result.exit_code)
-                            : "the hook was killed by signal " + std::to_string(result.signal);
+  const std::string said = first_words(outcome.output);
+  std::string trouble = outcome.exit_code
+                            ? "the hook ended with status " + std::to_string(*outcome.exit_code)
+                            : "the hook was killed by signal " + std::to_string(outcome.signal);
   return said.empty() ? trouble : trouble + ": " + said;
 }
 
