@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "sftp/interrupt.h"
+
 namespace sallyport::sftp {
 namespace {
 
@@ -67,7 +69,7 @@ Channel::~Channel() {
 int Channel::on_subsystem(std::string_view name) {
   if (name != "sftp" || session_) return 1;
   session_.emplace(context_);
-  activity_.last = std::chrono::steady_clock::now();
+  activity_.seen = true;
   return 0;
 }
 
@@ -76,7 +78,7 @@ void Channel::on_end() {
 }
 
 std::uint32_t Channel::on_data(std::span<const std::uint8_t> data) {
-  activity_.last = std::chrono::steady_clock::now();
+  activity_.seen = true;
   if (!session_ || closing_ || activity_.failed) return static_cast<std::uint32_t>(data.size());
   try {
     const std::size_t taken = complete_carry(data);
@@ -181,7 +183,8 @@ bool Channel::pump() {
     }
     return false;
   }
-  return busy || !session_->replies().empty();
+  // Without room in the peer's window there is nothing to do but to wait.
+  return busy || (!drained && ssh_channel_window_size(channel_) > 0);
 }
 
 bool Channel::closed() const {

@@ -22,6 +22,7 @@ namespace sallyport::sftp {
 
 /// What the channels tell the connection.
 struct Activity {
+  bool seen = false;  ///< something came since the connection looked
   std::chrono::steady_clock::time_point last;
   bool failed = false;  ///< the daemon is gone
 };

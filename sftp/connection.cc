@@ -8,10 +8,8 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +21,7 @@
 
 #include "base/c_handle.h"
 #include "sftp/channel.h"
+#include "sftp/interrupt.h"
 #include "sftp/login.h"
 #include "sftp/session.h"
 
@@ -31,35 +30,11 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 using SshSession = base::CHandle<ssh_session_struct, ssh_free>;
+constexpr time_t blocked_seconds = 1800;
+// A last word is not worth more waiting than this.
+constexpr std::uint32_t goodbye_seconds = 3;
+
 using SshEvent = base::CHandle<ssh_event_struct, ssh_event_free>;
-
-// What signal handlers may touch. A session blocked in send(2) to a peer that does not read must
-// still end when the daemon says so, when its login grace is over or when the program stops: the
-// handlers shut the peer's socket down, which makes every call on it return.
-volatile sig_atomic_t peer_socket = -1;
-volatile sig_atomic_t broker_socket = -1;
-volatile sig_atomic_t grace_over = 0;
-volatile sig_atomic_t stopped = 0;
-
-void on_signal(int number) {
-  const int error = errno;
-  if (number == SIGIO) {
-    pollfd entry{broker_socket, 0, 0};
-    if (::poll(&entry, 1, 0) == 1 && (entry.revents & POLLHUP) != 0)
-      ::shutdown(peer_socket, SHUT_RDWR);
-  } else {
-    if (number == SIGALRM) grace_over = 1;
-    if (number == SIGTERM) stopped = 1;
-    ::shutdown(peer_socket, SHUT_RDWR);
-  }
-  errno = error;
-}
-
-void set_alarm(std::uint32_t seconds) {
-  itimerval timer{};
-  timer.it_value.tv_sec = static_cast<time_t>(seconds);
-  ::setitimer(ITIMER_REAL, &timer, nullptr);
-}
 
 class Connection {
  public:
@@ -69,10 +44,11 @@ class Connection {
     // Partners get the modes that they ask for; the folder above theirs is what keeps others out.
     ::umask(0);
     prepare_socket();
+    peer_copy_.reset(::fcntl(setup_.peer.get(), F_DUPFD_CLOEXEC, 3));
     catch_signals();
     connect_broker();
     setup_.sandbox->enter_before_login();
-    set_alarm(setup_.config.login_grace_seconds);
+    set_grace(setup_.config.login_grace_seconds);
 
     ssh_.reset(ssh_new());
     if (!ssh_ || ssh_bind_accept_fd(setup_.bind, ssh_.get(), setup_.peer.get()) != SSH_OK) return 1;
@@ -80,7 +56,7 @@ class Connection {
     (void)setup_.peer.release();
     if (ssh_handle_key_exchange(ssh_.get()) != SSH_OK) return gone_before_login();
     if (!log_in()) return gone_before_login();
-    set_alarm(0);
+    set_grace(0);
     const char byte = 'A';
     if (::write(setup_.parent.get(), &byte, 1) != 1) return 1;
     serve();
@@ -93,16 +69,15 @@ class Connection {
     const int fd = setup_.peer.get();
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    // A peer that takes nothing for so long is gone; the idle limit does not see it in mid-write.
+    const timeval blocked{blocked_seconds, 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &blocked, sizeof(blocked));
     // libssh needs a blocking descriptor: to it, EAGAIN is a broken connection.
     ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-    peer_socket = fd;
   }
 
   void catch_signals() {
-    struct sigaction action {};
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
-    for (const int number : {SIGALRM, SIGTERM, SIGIO}) ::sigaction(number, &action, nullptr);
+    catch_interrupts(setup_.peer.get());
     ::signal(SIGPIPE, SIG_IGN);
     ::signal(SIGINT, SIG_DFL);
     ::signal(SIGHUP, SIG_IGN);
@@ -115,17 +90,14 @@ class Connection {
   void connect_broker() {
     try {
       broker_.emplace(setup_.broker_path);
-      broker_socket = broker_->fd();
     } catch (const base::Error&) {
       // The peer is told once it can be: after the key exchange.
     }
   }
 
   bool log_in() {
-    if (!broker_) {
-      disconnect("The service is temporarily unavailable, please try again later");
-      return false;
-    }
+    event_.reset(ssh_event_new());
+    if (!event_ || ssh_event_add_session(event_.get(), ssh_.get()) != SSH_OK) return false;
     LoginSetup login;
     login.address = setup_.address;
     login.port = setup_.port;
@@ -136,15 +108,13 @@ class Connection {
       context_.emplace(*broker_, std::move(directory), std::move(answer));
     };
     login.open_channel = [this]() -> ssh_channel { return open_channel(); };
-    login_.emplace(ssh_.get(), *broker_, std::move(login));
-    event_.reset(ssh_event_new());
-    if (!event_ || ssh_event_add_session(event_.get(), ssh_.get()) != SSH_OK) return false;
+    login_.emplace(ssh_.get(), broker_ ? &*broker_ : nullptr, std::move(login));
     while (!login_->over()) {
       if (ssh_event_dopoll(event_.get(), 1000) == SSH_ERROR || !ssh_is_connected(ssh_.get())) break;
-      if (broker_->ended()) break;
+      if (broker_ && broker_->ended()) break;
     }
     if (login_->logged_in()) return true;
-    const std::string why = broker_->ended()
+    const std::string why = broker_ && broker_->ended()
                                 ? "The service is temporarily unavailable, please try again later"
                                 : login_->why_over();
     if (!why.empty()) disconnect(why);
@@ -157,7 +127,7 @@ class Connection {
       if (!login_) return 0;  // never came as far as a user name
       LoginFailure failure;
       failure.user = login_->user();
-      failure.reason = grace_over != 0 ? "login_grace" : login_->reason();
+      failure.reason = grace_is_over() ? "login_grace" : login_->reason();
       if (!failure.reason.empty()) broker_->send(failure);
     } catch (const BrokerError&) {
       // The daemon sees the connection end.
@@ -176,9 +146,7 @@ class Connection {
   void serve() {
     started_ = SteadyClock::now();
     activity_.last = started_;
-    const int flags = ::fcntl(broker_->fd(), F_GETFL);
-    ::fcntl(broker_->fd(), F_SETOWN, ::getpid());
-    ::fcntl(broker_->fd(), F_SETFL, flags | O_ASYNC);
+    watch_daemon(broker_->fd());
     ssh_event_add_fd(
         event_.get(), broker_->fd(), POLLIN, [](socket_t, int, void*) { return 0; }, nullptr);
     std::string reason = "closed";
@@ -193,7 +161,8 @@ class Connection {
     }
     for (const auto& channel : channels_) channel->finish();
     say_goodbye(reason);
-    if (ssh_is_connected(ssh_.get())) ssh_disconnect(ssh_.get());
+    set_grace(goodbye_seconds);
+    if (ssh_is_connected(ssh_.get())) close_gently();
   }
 
   std::string loop() {
@@ -203,9 +172,9 @@ class Connection {
       for (const auto& channel : channels_) busy = channel->pump() || busy;
       close_finished_channels();
       const auto now = SteadyClock::now();
-      if (stopped != 0) {
-        return "stopped";
-      }
+      if (activity_.seen) activity_.last = now;
+      activity_.seen = false;
+      if (told_to_stop()) return "stopped";
       if (activity_.failed) throw BrokerError("The daemon has ended this session.");
       const auto throttled = context_->throttle.wait(now);
       if (throttled.count() > 0) {
@@ -259,11 +228,30 @@ class Connection {
 
   void disconnect(const std::string& sentence) {
     if (!ssh_ || !ssh_is_connected(ssh_.get())) return;
+    set_grace(goodbye_seconds);
+    // libssh writes only after it has seen that the socket takes something, and ssh_disconnect()
+    // does not wait for that. A request that comes meanwhile is answered, and uses the chance up.
+    for (int i = 0; i < 10; ++i) {
+      const std::uint32_t requests = login_->requests();
+      if (ssh_event_dopoll(event_.get(), 20) == SSH_ERROR || login_->requests() == requests) break;
+    }
     ssh_session_set_disconnect_message(ssh_.get(), sentence.c_str());
+    close_gently();
+  }
+
+  // ssh_disconnect() closes at once, and with bytes of the peer's unread that is a reset, which
+  // loses what we said last. A second descriptor of the socket keeps it open until the peer has
+  // gone.
+  void close_gently() {
     ssh_disconnect(ssh_.get());
+    ::shutdown(peer_copy_.get(), SHUT_WR);
+    char drain[4096];
+    while (::recv(peer_copy_.get(), drain, sizeof(drain), 0) > 0) {
+    }
   }
 
   ConnectionSetup setup_;
+  base::UniqueFd peer_copy_;
   std::optional<BrokerClient> broker_;
   std::optional<SessionContext> context_;
   SshSession ssh_;

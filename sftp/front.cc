@@ -125,7 +125,8 @@ class Front {
     }
     const std::size_t first_child = entries.size();
     for (const auto& [process, child] : children_) entries.push_back({child.pipe.get(), POLLIN, 0});
-    const auto timeout = std::min(control_->next_try(), next_watchdog());
+    auto timeout = std::min(control_->next_try(), next_watchdog());
+    if (!refusals_.empty()) timeout = std::min(timeout, std::chrono::milliseconds{500});
     const int count = ::poll(entries.data(), entries.size(), static_cast<int>(timeout.count()));
     if (count < 0 && errno != EINTR) throw base::SystemError(errno, "wait for connections");
     for (std::size_t i = first_child; count > 0 && i < entries.size(); ++i) {
@@ -136,6 +137,7 @@ class Front {
     for (std::size_t i = first_listener; count > 0 && i < first_child; ++i) {
       if (entries[i].revents != 0) accept_some(entries[i].fd);
     }
+    refusals_.close_old();
     feed_watchdog();
   }
 
@@ -212,7 +214,7 @@ class Front {
       }
       const PeerAddress who = describe_address(address);
       if (const char* reason = control_->refuses(who, children_.size(), unauthenticated_)) {
-        refuse(peer.get(), reason);
+        refusals_.refuse(std::move(peer), reason);
         control_->count_refusal(who.network, reason);
         continue;
       }
@@ -296,6 +298,7 @@ class Front {
   base::UniqueFd signals_;
   std::vector<base::UniqueFd> listeners_;
   std::optional<Control> control_;
+  Refusals refusals_;
   std::map<pid_t, Child> children_;
   std::map<std::string, std::uint32_t, std::less<>> unauthenticated_;
   std::chrono::microseconds watchdog_{0};

@@ -67,7 +67,7 @@ void wait(std::uint32_t milliseconds) {
 
 }  // namespace
 
-Login::Login(ssh_session session, BrokerClient& broker, LoginSetup setup)
+Login::Login(ssh_session session, BrokerClient* broker, LoginSetup setup)
     : session_(session), broker_(broker), setup_(std::move(setup)) {
   callbacks_.userdata = this;
   callbacks_.auth_password_function = [](ssh_session, const char* user, const char* password,
@@ -90,6 +90,7 @@ Login::Login(ssh_session session, BrokerClient& broker, LoginSetup setup)
 }
 
 int Login::on_service(const char* service) {
+  ++requests_;
   return std::strcmp(service, "ssh-userauth") == 0 ? 0 : -1;
 }
 
@@ -103,7 +104,7 @@ void Login::introduce() {
   hello.key_exchange = or_empty(ssh_get_kex_algo(session_));
   hello.cipher = or_empty(ssh_get_cipher_in(session_));
   hello.mac = or_empty(ssh_get_hmac_in(session_));
-  broker_.send(hello);
+  broker_->send(hello);
   if (!setup_.banner.empty()) {
     ssh_string text = ssh_string_from_char(setup_.banner.c_str());
     (void)ssh_send_issue_banner(session_, text);
@@ -134,13 +135,18 @@ int Login::on_key(const char* user, ssh_key key, char state) {
 }
 
 int Login::ask(LoginQuery query) {
+  ++requests_;
   if (over() && !logged_in_) return SSH_AUTH_DENIED;
+  if (broker_ == nullptr) {
+    why_over_ = unavailable;
+    return SSH_AUTH_DENIED;
+  }
   user_ = query.user.substr(0, 255);
   if (query.user.size() > 255) query.user.clear();
   const bool probe = query.method == LoginMethod::key && !query.signature_verified;
   try {
     introduce();
-    Received received = broker_.finish(broker_.start(query), answer_deadline);
+    Received received = broker_->finish(broker_->start(query), answer_deadline);
     ::explicit_bzero(query.password.data(), query.password.size());
     auto* answer = std::get_if<LoginAnswer>(&received.envelope.message);
     if (answer == nullptr) throw BrokerError("The daemon answered a login with something else.");

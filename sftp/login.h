@@ -31,13 +31,16 @@ struct LoginSetup {
 
 class Login {
  public:
-  Login(ssh_session session, BrokerClient& broker, LoginSetup setup);
+  /// `broker` is null while the daemon is away: every login is told to come back later.
+  Login(ssh_session session, BrokerClient* broker, LoginSetup setup);
   Login(const Login&) = delete;
   Login& operator=(const Login&) = delete;
 
   [[nodiscard]] bool logged_in() const { return logged_in_; }
   /// True when there is nothing more to wait for.
   [[nodiscard]] bool over() const { return logged_in_ || !why_over_.empty() || failed_; }
+  /// How many requests of the peer have been answered.
+  [[nodiscard]] std::uint32_t requests() const { return requests_; }
   /// What to tell the peer.
   [[nodiscard]] const std::string& why_over() const { return why_over_; }
   /// What to tell the daemon (LoginFailure::reason).
@@ -53,13 +56,14 @@ class Login {
   void introduce();
 
   ssh_session session_;
-  BrokerClient& broker_;
+  BrokerClient* broker_;
   LoginSetup setup_;
   ssh_server_callbacks_struct callbacks_{};
   bool introduced_ = false;
   bool banner_sent_ = false;
   bool logged_in_ = false;
   bool failed_ = false;
+  std::uint32_t requests_ = 0;
   std::uint32_t failures_ = 0;
   std::uint32_t probes_ = 0;
   std::string user_;

@@ -92,7 +92,7 @@ void TestBroker::serve(int socket) {
 LoginAnswer TestBroker::decide(const LoginQuery& query) {
   LoginAnswer answer;
   if (query.user != settings.user) return answer;
-  const bool key_right = settings.key.empty() || query.key == settings.key;
+  const bool key_right = !query.key.empty() && (settings.key.empty() || query.key == settings.key);
   if (query.method == LoginMethod::key) {
     if (!key_right) return answer;
     answer.outcome = settings.key_and_password ? LoginOutcome::partial : LoginOutcome::allow;
