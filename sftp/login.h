@@ -60,7 +60,6 @@ class Login {
   LoginSetup setup_;
   ssh_server_callbacks_struct callbacks_{};
   bool introduced_ = false;
-  bool banner_sent_ = false;
   bool logged_in_ = false;
   bool failed_ = false;
   std::uint32_t requests_ = 0;

@@ -111,17 +111,15 @@ std::vector<sock_filter> compile(bool before_login) {
     for (const int call : before_login_only)
       check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0), doing);
   }
-  // New memory, but never executable.
+  // New memory, but never executable. (The library's macros are C, which clang warns of.)
+  const scmp_arg_cmp no_exec{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
-    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1,
-                           SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
-          doing);
+    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1, no_exec), doing);
   }
   // The daemon's end of the broker connection raises SIGIO.
   for (const int command : {F_GETFL, F_SETFL, F_SETOWN, F_GETFD, F_SETFD}) {
-    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                           SCMP_A1(SCMP_CMP_EQ, static_cast<scmp_datum_t>(command))),
-          doing);
+    const scmp_arg_cmp same_command{1, SCMP_CMP_EQ, static_cast<scmp_datum_t>(command), 0};
+    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, same_command), doing);
   }
   const base::UniqueFd file(::memfd_create("filter", MFD_CLOEXEC));
   if (!file) fail(errno, doing);
