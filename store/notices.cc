@@ -126,12 +126,14 @@ std::vector<Notice> list_notices(Unit& unit, const NoticeFilter& filter, const N
   if (filter.state) clauses.emplace_back(Clause::notice_state);
   if (!filter.subject_id.empty()) clauses.emplace_back(Clause::notice_subject);
   if (!filter.recipient.empty()) clauses.emplace_back(Clause::notice_recipient);
+  if (!filter.kind.empty()) clauses.emplace_back(Clause::subject_kind);
   if (after != nullptr) clauses.emplace_back(Clause::older_than);
   clauses.emplace_back(Clause::newest_first);
   Query query(unit, Sql::list_notices, clauses);
   if (filter.state) query.bind(*filter.state);
   if (!filter.subject_id.empty()) query.bind(filter.subject_id);
   if (!filter.recipient.empty()) query.bind(filter.recipient);
+  if (!filter.kind.empty()) query.bind(filter.kind);
   if (after != nullptr) query.bind(after->created, after->created, after->id);
   query.bind(limit);
   return all_of<Notice>(query, read_notice);

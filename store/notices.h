@@ -71,9 +71,10 @@ unsigned supersede_notices(Unit& unit, std::string_view subject_type, std::strin
 unsigned cancel_notices(Unit& unit, std::string_view subject_type, std::string_view subject_id,
                         std::string_view kind, Instant now);
 struct NoticeFilter {
-  std::optional<NoticeState> state;
-  std::string subject_id;
-  std::string recipient;
+  std::optional<NoticeState> state = {};
+  std::string subject_id = {};
+  std::string recipient = {};
+  std::string kind = {};
 };
 /// Newest first, before (created, id) of the last row of the page before, or from the start.
 [[nodiscard]] std::vector<Notice> list_notices(Unit& unit, const NoticeFilter& filter,

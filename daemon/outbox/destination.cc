@@ -122,7 +122,7 @@ class MailDestination final : public Destination {
     mail.text = std::move(words.text);
     mail.html = std::move(words.html);
     mail.date = now;
-    mail.message_id = notify::make_message_id(notice.id, domain);
+    mail.message_id = message_id_of(notice, config);
     mail.list_id = "notices." + domain;
     mail.headers = {{"X-Sallyport-Kind", notice.kind},
                     {"X-Sallyport-Offset", std::to_string(notice.offset)},
@@ -188,6 +188,10 @@ Delivery Destination::deliver(const store::Notice& notice, const Config& config,
   away_.reset();
   if (delivery.server_unavailable) away_ = Away{delivery, now};
   return delivery;
+}
+
+std::string message_id_of(const store::Notice& notice, const Config& config) {
+  return notify::make_message_id(notice.id, domain_of(config.notify.from));
 }
 
 std::unique_ptr<Destination> make_mail_destination() {

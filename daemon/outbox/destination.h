@@ -44,6 +44,9 @@ class Destination {
   std::optional<Away> away_;
 };
 
+/// By which a repeat of this notice's mail is recognised.
+[[nodiscard]] std::string message_id_of(const store::Notice& notice, const Config& config);
+
 [[nodiscard]] std::unique_ptr<Destination> make_mail_destination();
 [[nodiscard]] std::unique_ptr<Destination> make_webhook_destination(std::string name);
 

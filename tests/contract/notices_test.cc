@@ -255,6 +255,8 @@ TEST_P(Notices, ListPagesNewestFirstByEveryFilter) {
   EXPECT_EQ(count({{}, "", "b@example.com"}), 6U);
   EXPECT_EQ(count({NoticeState::sent, "key0", "a@example.com"}), 1U);
   EXPECT_EQ(count({NoticeState::failed, "", ""}), 0U);
+  EXPECT_EQ(count({{}, "key1", "", "expiry"}), 6U);
+  EXPECT_EQ(count({{}, "", "", "exposure"}), 0U);
 }
 
 }  // namespace
