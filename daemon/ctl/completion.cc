@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "daemon/ctl/command.h"
+#include "daemon/ctl/manual.h"
 
 namespace sallyport::daemon::ctl {
 
@@ -74,6 +75,9 @@ void add_completion_command(CLI::App& app, Context& context) {
   completion->require_subcommand(1);
   auto* bash = completion->add_subcommand("bash", "Print it for bash");
   bash->callback([&app, &context] { *context.out << bash_script(app); });
+  auto* manual = completion->add_subcommand("manual", "Print the commands for the manual page");
+  manual->group("");  // for building the manual page only
+  manual->callback([&app, &context] { *context.out << manual_commands(app); });
 }
 
 }  // namespace sallyport::daemon::ctl
