@@ -92,6 +92,7 @@ class PartnerService {
                                const std::string& label);
   [[nodiscard]] std::vector<store::PgpKey> own_keys();
 
+  [[nodiscard]] base::Instant now() const { return parts_.clock.now(); }
   /// Makes the missing directories of every partner: at start and after a reload.
   void make_all_directories();
 

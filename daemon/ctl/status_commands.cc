@@ -1,0 +1,192 @@
+// sallyportctl status, clock, sessions, host-keys.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "base/instant.h"
+#include "daemon/ctl/command.h"
+#include "daemon/http/json.h"
+
+namespace sallyport::daemon::ctl {
+namespace {
+
+std::string text_of(const Json& value) {
+  if (const auto* text = value.if_string()) return *text;
+  return value.is_null() ? "" : value.dump();
+}
+
+std::int64_t number_of(const Json& value) {
+  const auto* number = value.if_int();
+  return number == nullptr ? 0 : *number;
+}
+
+bool is_true(const Json& value) {
+  const bool* flag = value.if_bool();
+  return flag != nullptr && *flag;
+}
+
+std::optional<base::Instant> instant_of(const Json& milliseconds) {
+  const auto* number = milliseconds.if_int();
+  if (number == nullptr) return std::nullopt;
+  return base::from_unix(*number / 1000);
+}
+
+const Json::Array& items_of(const Json& list) {
+  static const Json::Array none;
+  const auto* items = list.if_array();
+  return items == nullptr ? none : *items;
+}
+
+void show_health(Context& context, const Json& status) {
+  const base::Instant now = instant_of(status["clock"]["now"]).value_or(base::Instant{});
+  for (const Json& condition : items_of(status["health"])) {
+    const auto since = instant_of(condition["since"]);
+    context.line(fmt::format("{}  {}", text_of(condition["name"]),
+                             since ? base::format_relative(*since, now) : std::string()),
+                 Style::bad);
+    context.line("  " + text_of(condition["sentence"]));
+  }
+}
+
+void show_status(Context& context) {
+  const Reply reply = context.get("/admin/status");
+  if (context.print_json(reply)) return;
+  const Json status = parse_json(reply.body);
+  const bool healthy = is_true(status["healthy"]);
+  const Json& clock = status["clock"];
+  const base::Instant now = instant_of(clock["now"]).value_or(base::Instant{});
+  std::string time = base::format_utc(now);
+  if (number_of(clock["offsetSeconds"]) != 0) {
+    time += fmt::format(" (test clock, {} ahead)",
+                        base::format_duration(base::Seconds{number_of(clock["offsetSeconds"])}));
+  }
+  std::vector<std::pair<std::string, Table::Cell>> facts = {
+      {"State",
+       healthy ? Table::Cell("well", Style::good) : Table::Cell("needs attention", Style::bad)},
+      {"Organisation", text_of(status["organization"])},
+      {"Version", text_of(status["version"])},
+      {"Node", text_of(status["node"]) + (is_true(status["leading"]) ? "" : " (not leading)")},
+      {"Store", text_of(status["store"])},
+      {"Time", is_true(clock["trusted"]) ? Table::Cell(time)
+                                         : Table::Cell(time + ", not trusted", Style::bad)},
+      {"Key values", text_of(status["keyValues"])},
+      {"Connections", text_of(status["connections"])}};
+  const Json& notices = status["notices"];
+  if (!notices.is_null()) {
+    const std::int64_t failed = number_of(notices["failed"]);
+    facts.emplace_back("Notices", Table::Cell(fmt::format("{} sent, {} pending, {} failed",
+                                                          number_of(notices["sent"]),
+                                                          number_of(notices["pending"]), failed),
+                                              failed > 0 ? Style::warning : Style::plain));
+  }
+  const Json& sftp = status["sftp"];
+  if (!sftp.is_null()) {
+    std::string listening;
+    for (const Json& one : items_of(sftp["listening"])) {
+      listening += (listening.empty() ? "" : ", ") + text_of(one);
+    }
+    facts.emplace_back(
+        "SFTP",
+        is_true(sftp["connected"])
+            ? Table::Cell(fmt::format("{}, {} sessions", listening, number_of(sftp["sessions"])))
+            : Table::Cell("sallyport-sftp is not connected", Style::warning));
+  }
+  context.print_facts(facts);
+  if (!healthy) {
+    context.line("");
+    show_health(context, status);
+  }
+  context.line("");
+  Table table({"WORK", "NEXT", "", "PASSES"});
+  for (const Json& work : items_of(status["scheduler"])) {
+    const auto next = instant_of(work["next"]);
+    std::string when = next ? base::format_utc(*next) : "when woken";
+    if (is_true(work["running"])) when = "running";
+    const std::string problem = text_of(work["problem"]);
+    table.add(
+        {text_of(work["name"]), when,
+         problem.empty()
+             ? Table::Cell(next ? base::format_relative(*next, now) : std::string(), Style::faint)
+             : Table::Cell("failed", Style::bad),
+         text_of(work["passes"])});
+  }
+  context.print(table);
+}
+
+void show_clock(Context& context, const Reply& reply) {
+  if (context.print_json(reply)) return;
+  const Json clock = parse_json(reply.body);
+  const auto now = instant_of(clock["now"]);
+  context.print_facts(
+      {{"Time", now ? base::format_utc(*now) : std::string("unknown")},
+       {"Final transitions",
+        is_true(clock["trusted"])
+            ? Table::Cell("are made", Style::good)
+            : Table::Cell("wait: the clock stepped; 'sallyportctl clock confirm' if it is right",
+                          Style::bad)}});
+  if (const bool* done = clock["done"].if_bool(); done != nullptr && !*done) {
+    throw CtlError(exit_failure,
+                   "the clock was moved, but not everything that became due was done in time");
+  }
+}
+
+void add_clock(CLI::App& app, Context& context) {
+  auto* clock = app.add_subcommand("clock", "The daemon's time");
+  clock->require_subcommand(1);
+  auto* show = clock->add_subcommand("show", "What time it is for the daemon, and if it trusts it");
+  show->callback([&context] { show_clock(context, context.get("/admin/clock")); });
+  auto* confirm = clock->add_subcommand(
+      "confirm", "The machine's clock is right after it stepped: go on expiring keys");
+  confirm->callback([&context] { show_clock(context, context.post("/admin/clock/confirm")); });
+  auto* advance = clock->add_subcommand(
+      "advance", "Test instances only: move the time and work off everything that becomes due");
+  const auto by = std::make_shared<std::string>();
+  advance->add_option("BY", *by, "A length of time: 90s, 2h, 7d")->required();
+  advance->callback([by, &context] {
+    show_clock(context, context.post("/admin/clock/advance", Json::object({{"by", *by}}).dump()));
+  });
+}
+
+void add_sessions(CLI::App& app, Context& context) {
+  auto* sessions = app.add_subcommand("sessions", "Partners that are logged in by SFTP now");
+  sessions->callback([&context] {
+    const Reply reply = context.get("/admin/sessions");
+    if (context.print_json(reply)) return;
+    const Json answer = parse_json(reply.body);
+    Table table({"PARTNER", "ADDRESS", "SINCE", "CLIENT"});
+    for (const Json& one : items_of(answer["items"])) {
+      const auto since = instant_of(one["since"]);
+      table.add({text_of(one["partner"]), text_of(one["address"]),
+                 since ? base::format_utc(*since) : std::string(), text_of(one["client"])});
+    }
+    context.print(table, "Nobody is logged in.");
+  });
+}
+
+void add_host_keys(CLI::App& app, Context& context) {
+  auto* keys = app.add_subcommand("host-keys", "The SFTP server's host keys and fingerprints");
+  keys->callback([&context] {
+    const Reply reply = context.get("/admin/host-keys");
+    if (context.print_json(reply)) return;
+    const Json answer = parse_json(reply.body);
+    Table table({"ALGORITHM", "SHA256", "MD5", ""});
+    for (const Json& one : items_of(answer["items"])) {
+      table.add({text_of(one["algorithm"]), text_of(one["sha256"]), text_of(one["md5"]),
+                 is_true(one["staged"]) ? "staged" : ""});
+    }
+    context.print(table, "sallyport-sftp is not connected.");
+  });
+}
+
+}  // namespace
+
+void add_status_commands(CLI::App& app, Context& context) {
+  auto* status = app.add_subcommand("status", "Is all well, what runs when, what needs attention");
+  status->callback([&context] { show_status(context); });
+  add_clock(app, context);
+  add_sessions(app, context);
+  add_host_keys(app, context);
+}
+
+}  // namespace sallyport::daemon::ctl

@@ -1,0 +1,463 @@
+// The broker server over its real socket, with a real store: what the SFTP front may claim and what
+// it gets for it.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "base/file_io.h"
+#include "daemon/http/router.h"
+#include "daemon/partners/broker_server.h"
+#include "daemon/partners/directories.h"
+#include "daemon/partners/partner_service.h"
+#include "daemon/partners/ssh_key.h"
+#include "sftp/broker.h"
+#include "store/files.h"
+
+namespace sallyport::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+constexpr auto patience = 20s;
+
+std::string ed25519_blob(char fill) {
+  return std::string("\0\0\0\x0bssh-ed25519\0\0\0\x20", 19) + std::string(32, fill);
+}
+
+class RecordingJournal final : public FileJournal {
+ public:
+  UploadTicket begin_upload(const SessionPeer& peer, const UploadIntent& intent) override {
+    if (fail) throw base::Error("the store is away");
+    const std::lock_guard lock(mutex);
+    intents.push_back({peer.partner, intent});
+    return {base::random_id(), "spool"};
+  }
+  void finish_upload(const std::string& id, std::uint64_t, const base::Sha256&) override {
+    if (fail) throw base::Error("the store is away");
+    const std::lock_guard lock(mutex);
+    finished.push_back(id);
+  }
+  void abort_upload(const std::string& id) override {
+    const std::lock_guard lock(mutex);
+    aborted.push_back(id);
+  }
+  void downloaded(const SessionPeer&, const std::string& path, std::uint64_t, bool) override {
+    const std::lock_guard lock(mutex);
+    downloads.push_back(path);
+  }
+  void left_waiting(const SessionPeer&, const std::string& path, bool partial) override {
+    const std::lock_guard lock(mutex);
+    waiting.push_back((partial ? "partial " : "waiting ") + path);
+    changed.notify_all();
+  }
+  void deleted(const SessionPeer&, const std::string& path) override {
+    const std::lock_guard lock(mutex);
+    deletions.push_back(path);
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::atomic<bool> fail{false};
+  struct Intent {
+    std::string partner;
+    daemon::UploadIntent intent;
+  };
+  std::vector<Intent> intents;
+  std::vector<std::string> finished, aborted, downloads, deletions, waiting;
+};
+
+class BrokerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = std::filesystem::temp_directory_path() / ("broker-" + base::random_id());
+    std::filesystem::create_directories(directory_);
+    Config config;
+    config.gateway.broker_socket = directory_ / "broker.sock";
+    config.gateway.partners_root = directory_ / "partners";
+    config.gateway.front_user.clear();
+    config.gateway.group.clear();
+    config.gateway.never_ban.clear();
+    config.gateway.ban_failures = 4;
+    config.partner.connections = 2;
+    config.partner.quota_bytes = 1000;
+    config_ = std::make_unique<LiveConfig>(config);
+    store::Options options;
+    options.sqlite_path = directory_ / "test.db";
+    store_ = store::open_store(std::move(options));
+    partners_ = std::make_unique<PartnerService>(
+        PartnerServiceParts{*store_, *config_, clock_, activity_, waker_, nullptr});
+    bans_ = std::make_unique<BanList>(*store_, *config_, clock_);
+    start_server();
+    caller_.kind = CallerKind::local;
+    partners_->create(caller_, "acme", {});
+    const std::string line = "ssh-ed25519 " + base::to_base64(key_) + " test";
+    partners_->add_ssh_key(caller_, "acme", line, "", std::nullopt);
+  }
+  void TearDown() override {
+    server_.reset();
+    store_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+  void start_server() {
+    server_ = std::make_unique<BrokerServer>(
+        BrokerParts{*store_, *config_, clock_, health_, *bans_, journal_});
+    partners_->set_sessions(*server_);
+    server_->start();
+  }
+
+  std::unique_ptr<sftp::BrokerClient> session(const std::string& address = "192.0.2.7") {
+    auto client = std::make_unique<sftp::BrokerClient>(config_->get()->gateway.broker_socket);
+    sftp::SessionHello hello;
+    hello.address = address;
+    hello.port = 4711;
+    hello.client_banner = "SSH-2.0-Test \"x\"\r\nlogin failed from 198.51.100.1";
+    client->send(hello);
+    return client;
+  }
+  static sftp::LoginQuery by_key(const std::string& user, const std::string& key,
+                                 bool verified = true) {
+    sftp::LoginQuery query;
+    query.user = user;
+    query.key = key;
+    query.signature_verified = verified;
+    return query;
+  }
+  static sftp::LoginQuery by_password(const std::string& user, const std::string& password,
+                                      const std::string& proven = "") {
+    sftp::LoginQuery query;
+    query.user = user;
+    query.method = sftp::LoginMethod::password;
+    query.password = password;
+    query.proven_key = proven;
+    return query;
+  }
+  sftp::LoginAnswer login(sftp::BrokerClient& client, const sftp::LoginQuery& query,
+                          base::UniqueFd* directory = nullptr) {
+    sftp::Received received = client.finish(client.start(query), patience);
+    if (directory != nullptr) *directory = std::move(received.descriptor);
+    return std::get<sftp::LoginAnswer>(received.envelope.message);
+  }
+  std::unique_ptr<sftp::BrokerClient> logged_in() {
+    auto client = session();
+    const sftp::LoginAnswer answer = login(*client, by_key("acme", key_));
+    EXPECT_EQ(answer.outcome, sftp::LoginOutcome::allow);
+    session_id_ = answer.session_id;
+    return client;
+  }
+  bool ends(sftp::BrokerClient& client) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (std::chrono::steady_clock::now() < until) {
+      if (client.ended()) return true;
+      pollfd entry{client.fd(), POLLIN, 0};
+      ::poll(&entry, 1, 1000);
+    }
+    return false;
+  }
+
+  using Outcome = sftp::LoginOutcome;
+  const std::string key_ = ed25519_blob('k');
+  std::filesystem::path directory_;
+  std::unique_ptr<LiveConfig> config_;
+  base::SystemClock clock_;
+  Health health_{clock_};
+  NoWaker waker_;
+  ActivityLog activity_{"test", clock_};
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<PartnerService> partners_;
+  std::unique_ptr<BanList> bans_;
+  RecordingJournal journal_;
+  std::unique_ptr<BrokerServer> server_;
+  Caller caller_;
+  std::string session_id_;
+};
+
+TEST_F(BrokerTest, AKnownKeyGetsTheDirectoryAndItsLimits) {
+  auto client = session();
+  base::UniqueFd directory;
+  EXPECT_EQ(login(*client, by_key("acme", key_, false), &directory).outcome, Outcome::allow);
+  EXPECT_FALSE(directory);  // a probe is no login
+  EXPECT_TRUE(server_->sessions().empty());
+  const sftp::LoginAnswer answer = login(*client, by_key("acme", key_), &directory);
+  EXPECT_EQ(answer.outcome, Outcome::allow);
+  EXPECT_EQ(answer.partner, "acme");
+  EXPECT_EQ(answer.session_id.size(), 26U);
+  EXPECT_EQ(answer.limits.quota_bytes_left, 1000U);
+  ASSERT_TRUE(directory);
+  for (const char* path : {"tree/Incoming/Invoices", "tree/Outgoing/Users", "staging", "spool",
+                           "tree/Archive/Failed/Contracts"}) {
+    struct stat status {};
+    EXPECT_EQ(::fstatat(directory.get(), path, &status, 0), 0) << path;
+  }
+  ASSERT_EQ(server_->sessions().size(), 1U);
+  EXPECT_EQ(server_->sessions()[0].address, "192.0.2.7");
+}
+
+TEST_F(BrokerTest, RefusalsLookAllTheSame) {
+  config_->set(std::make_shared<const Config>([&] {
+    Config config = *config_->get();
+    config.gateway.never_ban = {"192.0.2.0/24"};
+    return config;
+  }()));
+  PartnerInput input;
+  input.allowed_ips = {{"198.51.100.0/24"}};
+  partners_->create(caller_, "far", input);
+  partners_->create(caller_, "out", {});
+  const std::string line = "ssh-ed25519 " + base::to_base64(key_);
+  for (const char* name : {"far", "out"}) {
+    partners_->add_ssh_key(caller_, name, line, "", std::nullopt);
+  }
+  partners_->suspend(caller_, "out");
+  auto client = session();
+  for (const auto& query :
+       {by_key("nobody", key_), by_key("acme", ed25519_blob('x')), by_key("far", key_),
+        by_key("out", key_), by_key("acme", ""), by_password("nobody", "pw"),
+        by_password("acme", "pw"), by_key("../../etc", key_), by_key("", key_)}) {
+    const sftp::LoginAnswer answer = login(*client, query);
+    EXPECT_EQ(answer.outcome, Outcome::deny) << query.user;
+    EXPECT_EQ(answer.sentence, "");
+    EXPECT_EQ(answer.delay_ms, 0U);
+    EXPECT_EQ(answer.session_id, "");
+  }
+}
+
+TEST_F(BrokerTest, PasswordsAloneAndTogetherWithAKey) {
+  partners_->set_password(caller_, "acme", base::Secret(std::string("a long enough one")));
+  auto client = session();
+  EXPECT_EQ(login(*client, by_password("acme", "another long one")).outcome, Outcome::deny);
+  EXPECT_EQ(login(*client, by_password("acme", "a long enough one")).outcome, Outcome::allow);
+
+  PartnerInput both;
+  both.auth = "key+password";
+  partners_->update(caller_, "acme", both);
+  auto second = session();
+  EXPECT_EQ(login(*second, by_password("acme", "a long enough one")).outcome, Outcome::deny);
+  EXPECT_EQ(login(*second, by_key("acme", key_)).outcome, Outcome::partial);
+  EXPECT_EQ(login(*second, by_password("acme", "a long enough one", key_)).outcome, Outcome::allow);
+}
+
+TEST_F(BrokerTest, ShortAndTellingPasswordsAreRefused) {
+  for (const char* bad : {"short", "xxacme-2026-xx", "with\ncontrol chars"}) {
+    EXPECT_THROW(partners_->set_password(caller_, "acme", base::Secret(std::string(bad))),
+                 ProblemError)
+        << bad;
+  }
+}
+
+TEST_F(BrokerTest, APartnerHasSoManyConnectionsAndNoMore) {
+  auto first = logged_in();
+  auto second = logged_in();
+  auto third = session();
+  const sftp::LoginAnswer refused = login(*third, by_key("acme", key_));
+  EXPECT_EQ(refused.outcome, Outcome::refuse);
+  EXPECT_THAT(refused.sentence, HasSubstr("2 at once"));
+  first.reset();
+  // The place is free when the daemon has seen the end.
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (server_->sessions().size() > 1 && std::chrono::steady_clock::now() < until)
+    ::sched_yield();
+  EXPECT_EQ(login(*third, by_key("acme", key_)).outcome, Outcome::allow);
+}
+
+TEST_F(BrokerTest, AnUploadIsJournalledThenTakenAndRemembered) {
+  auto client = logged_in();
+  const auto ticket = client->ask<sftp::UploadTicket>(
+      sftp::UploadIntent{"Invoices", "a.pdf", "/Incoming/Invoices/2026/a.pdf"}, patience);
+  ASSERT_EQ(ticket.status, sftp::Status::ok);
+  EXPECT_EQ(ticket.file_id.size(), 26U);
+  {
+    const std::lock_guard lock(journal_.mutex);
+    EXPECT_EQ(journal_.intents.at(0).intent.name, "2026/a.pdf");
+    EXPECT_EQ(journal_.intents.at(0).partner, "acme");
+  }
+  sftp::TakenQuery query;
+  query.path = "/Incoming/Invoices/2026/a.pdf";
+  EXPECT_FALSE(client->ask<sftp::TakenAnswer>(query, patience).taken);
+  sftp::UploadDone done;
+  done.file_id = ticket.file_id;
+  done.size = 12;
+  done.modified = 99;
+  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::ok);
+  // Any session of the partner sees it.
+  auto other = logged_in();
+  const auto taken = other->ask<sftp::TakenAnswer>(query, patience);
+  EXPECT_TRUE(taken.taken);
+  EXPECT_EQ(taken.size, 12U);
+  EXPECT_EQ(taken.modified, 99);
+  // Done twice, or for what was never begun, is refused.
+  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::refused);
+  done.file_id = base::random_id();
+  EXPECT_EQ(other->ask<sftp::Recorded>(done, patience).status, sftp::Status::refused);
+}
+
+TEST_F(BrokerTest, NoUploadIsOkWhenTheJournalFails) {
+  auto client = logged_in();
+  const sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a"};
+  const auto ticket = client->ask<sftp::UploadTicket>(intent, patience);
+  journal_.fail = true;
+  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::failed);
+  sftp::UploadDone done;
+  done.file_id = ticket.file_id;
+  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::failed);
+  journal_.fail = false;
+  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::ok);
+}
+
+TEST_F(BrokerTest, NamesOfTheFrontAreClaims) {
+  auto client = logged_in();
+  const sftp::UploadIntent bad[] = {
+      {"Users", "a", "/Incoming/Invoices/a"},
+      {"Users", "b", "/Incoming/Users/a"},
+      {"", "a", "/Outgoing/a"},
+      {"", "a", "/Incoming/Users/a"},
+      {"Users", "a", "/Incoming/Users/../a"},
+      {"..", "a", "/Incoming/../a"},
+      {"Users", "a\n", "/Incoming/Users/a\n"},
+      {"Users", "", "/Incoming/Users/"},
+      {"Users", "\xff", "/Incoming/Users/\xff"},
+      {"Users", "a", "Incoming/Users/a"},
+      {"Users", "a", "/Incoming/Users/x//a"},
+      {"a/b", "c", "/Incoming/a/b/c"},
+      {"Users", std::string(256, 'a'), "/Incoming/Users/" + std::string(256, 'a')}};
+  for (const auto& intent : bad) {
+    EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::refused)
+        << intent.path;
+  }
+  const std::lock_guard lock(journal_.mutex);
+  EXPECT_TRUE(journal_.intents.empty());
+}
+
+TEST_F(BrokerTest, SuspensionEndsRunningSessions) {
+  auto client = logged_in();
+  partners_->suspend(caller_, "acme");
+  ASSERT_TRUE(ends(*client));
+  EXPECT_THAT(client->end_sentence(), HasSubstr("suspended"));
+}
+
+TEST_F(BrokerTest, RemovingAKeyEndsItsSessionsOnly) {
+  partners_->set_password(caller_, "acme", base::Secret(std::string("a long enough one")));
+  auto by_the_key = logged_in();
+  auto by_the_password = session();
+  ASSERT_EQ(login(*by_the_password, by_password("acme", "a long enough one")).outcome,
+            Outcome::allow);
+  partners_->remove_ssh_key(caller_, "acme", ssh_fingerprint(key_));
+  EXPECT_TRUE(ends(*by_the_key));
+  EXPECT_FALSE(by_the_password->ended());
+}
+
+TEST_F(BrokerTest, FailuresBanAndTheFrontIsTold) {
+  sftp::BrokerClient control(config_->get()->gateway.broker_socket);
+  control.send(sftp::ControlHello{});
+  sftp::Received config = control.finish(0, patience);
+  EXPECT_TRUE(std::holds_alternative<sftp::FrontConfig>(config.envelope.message));
+  sftp::Received reset = control.finish(0, patience);
+  ASSERT_TRUE(std::holds_alternative<sftp::BanUpdate>(reset.envelope.message));
+  EXPECT_TRUE(std::get<sftp::BanUpdate>(reset.envelope.message).reset);
+
+  auto client = session("203.0.113.9");
+  for (int i = 0; i < 30; ++i) {  // probes do not count
+    EXPECT_EQ(login(*client, by_key("acme", ed25519_blob('x'), false)).outcome, Outcome::deny);
+  }
+  EXPECT_TRUE(bans_->list().empty());
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(login(*client, by_key("acme", ed25519_blob('x'))).outcome, Outcome::deny);
+  }
+  sftp::Received told = control.finish(0, patience);
+  const auto& update = std::get<sftp::BanUpdate>(told.envelope.message);
+  ASSERT_EQ(update.bans.size(), 1U);
+  EXPECT_EQ(update.bans[0].network, "203.0.113.9");
+  EXPECT_GT(update.bans[0].until, base::to_unix(clock_.now()));
+  // Even the right key is denied from there now, and it is in the store.
+  EXPECT_EQ(login(*client, by_key("acme", key_)).outcome, Outcome::deny);
+  const auto stored =
+      store_->read([&](store::Unit& unit) { return store::list_bans(unit, clock_.now()); });
+  EXPECT_EQ(stored.size(), 1U);
+
+  EXPECT_TRUE(bans_->lift("203.0.113.9"));
+  told = control.finish(0, patience);
+  EXPECT_EQ(std::get<sftp::BanUpdate>(told.envelope.message).bans.at(0).until, 0);
+  EXPECT_EQ(login(*client, by_key("acme", key_)).outcome, Outcome::allow);
+}
+
+TEST_F(BrokerTest, QuotaIsSharedBySessions) {
+  auto first = logged_in();
+  auto second = logged_in();
+  EXPECT_EQ(first->ask<sftp::UsageAnswer>(sftp::UsageReport{600, 1}, patience).bytes_left, 400U);
+  EXPECT_EQ(second->ask<sftp::UsageAnswer>(sftp::UsageReport{500, 1}, patience).bytes_left, 0U);
+  EXPECT_EQ(first->ask<sftp::UsageAnswer>(sftp::UsageReport{-600, -1}, patience).bytes_left, 500U);
+}
+
+TEST_F(BrokerTest, WhatComesBeforeTheLoginEndsTheConnection) {
+  for (const sftp::Message& early :
+       {sftp::Message(sftp::UploadDone{}), sftp::Message(sftp::FileEvent{}),
+        sftp::Message(sftp::UploadIntent{"Users", "a", "/Incoming/Users/a"}),
+        sftp::Message(sftp::TakenQuery{}), sftp::Message(sftp::LoginAnswer{})}) {
+    auto client = session();
+    client->send(early);
+    EXPECT_TRUE(ends(*client));
+  }
+}
+
+TEST_F(BrokerTest, AKilledSessionLeavesAPartial) {
+  auto client = logged_in();
+  const auto staging = directory_ / "partners/acme/staging";
+  // As a session keeps it (sftp/recovery.h).
+  base::write_file_durably(staging / (session_id_ + ".1"), "half a fi", 0660);
+  base::write_file_durably(staging / (session_id_ + ".names"), "1\t/Incoming/Users/half.csv\n",
+                           0660);
+  client.reset();
+  std::unique_lock lock(journal_.mutex);
+  const bool told =
+      journal_.changed.wait_for(lock, patience, [&] { return !journal_.waiting.empty(); });
+  lock.unlock();
+  EXPECT_TRUE(told);
+  EXPECT_EQ(journal_.waiting, std::vector<std::string>{"partial /Incoming/Users/half.csv"});
+  EXPECT_EQ(base::read_file(directory_ / "partners/acme/tree/Incoming/Users/half.csv"),
+            "half a fi");
+}
+
+TEST_F(BrokerTest, EventsReachJournalAndAudit) {
+  auto client = logged_in();
+  sftp::FileEvent event;
+  event.kind = sftp::FileEventKind::download;
+  event.path = "/Outgoing/Users/x";
+  EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::ok);
+  event.kind = sftp::FileEventKind::remove;
+  EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::ok);
+  client.reset();
+  server_.reset();  // writes what is left
+  EXPECT_EQ(journal_.downloads, std::vector<std::string>{"/Outgoing/Users/x"});
+  EXPECT_EQ(journal_.deletions, std::vector<std::string>{"/Outgoing/Users/x"});
+  const auto events =
+      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
+  std::vector<std::string> names;
+  for (const auto& one : events) names.push_back(one.event);
+  EXPECT_THAT(names, ::testing::IsSupersetOf({"login", "download", "delete"}));
+  const auto keys =
+      store_->read([](store::Unit& unit) { return store::partner_ssh_keys(unit, "acme"); });
+  EXPECT_TRUE(keys.at(0).last_used.has_value());
+}
+
+TEST_F(BrokerTest, ASecondServerDoesNotTakeALiveSocket) {
+  BrokerServer second(BrokerParts{*store_, *config_, clock_, health_, *bans_, journal_});
+  EXPECT_THROW(second.start(), base::Error);
+  EXPECT_NO_THROW(logged_in());
+}
+
+TEST_F(BrokerTest, AStaleSocketIsReplaced) {
+  server_.reset();
+  // A socket file that nobody listens on.
+  { const base::UniqueFd listener = sftp::listen_at(config_->get()->gateway.broker_socket); }
+  start_server();
+  EXPECT_NO_THROW(logged_in());
+}
+
+}  // namespace
+}  // namespace sallyport::daemon
