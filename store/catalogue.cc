@@ -27,7 +27,7 @@
 #define NOTICE                                                                               \
   "subject_type, subject_id, kind, cycle_at, time_offset, recipient, channel, role, facts, " \
   "state, created, due, next_attempt, attempts, answer, finished, claimed_by, "              \
-  "claimed_until, wake_at"
+  "claimed_until, first_attempt, digest_id, wake_at"
 #define SELECT_NOTICE "SELECT id, " NOTICE ", version FROM notice "
 #define FILE_                                                                              \
   "partner, direction, object, name, spool_name, size, sha256, state, created, received, " \
@@ -131,13 +131,16 @@ constexpr std::array entries{
     Entry{Sql::supersede_notices,
           "UPDATE notice SET state = 'superseded', finished = ?, wake_at = NULL, "
           "version = version + 1 WHERE subject_id = ? AND subject_type = ? AND kind = ? AND "
-          "cycle_at = ? AND time_offset > ? AND state = 'pending'"},
+          "cycle_at = ? AND time_offset > ? AND state IN ('pending', 'claimed')"},
     Entry{Sql::cancel_notices,
           "UPDATE notice SET state = 'cancelled', finished = ?, wake_at = NULL, "
           "version = version + 1 WHERE subject_id = ? AND subject_type = ? AND kind = ? AND "
-          "state = 'pending'"},
+          "state IN ('pending', 'claimed')"},
     Entry{Sql::list_notices, SELECT_NOTICE "WHERE 1 = 1"},
     Entry{Sql::count_notices, "SELECT COUNT(*) FROM notice WHERE state = ?"},
+    Entry{Sql::insert_digest,
+          "INSERT INTO digest (id, recipient, created, members) VALUES (?, ?, ?, ?)"},
+    Entry{Sql::find_digest, "SELECT id, recipient, created, members FROM digest WHERE id = ?"},
 
     Entry{Sql::insert_file,
           "INSERT INTO journal_file (id, " FILE_ ", version) VALUES (?, {values " FILE_ "}, ?)"},

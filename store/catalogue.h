@@ -55,6 +55,8 @@ enum class Sql : std::uint16_t {
   cancel_notices,
   list_notices,
   count_notices,
+  insert_digest,
+  find_digest,
   // files
   insert_file,
   find_file,

@@ -21,7 +21,7 @@ void fields(Record& notice, Call&& call) {
   call(notice.subject_type, notice.subject_id, notice.kind, notice.cycle, notice.offset,
        notice.recipient, notice.channel, notice.role, notice.facts, notice.state, notice.created,
        notice.due, notice.next_attempt, notice.attempts, notice.answer, notice.finished,
-       notice.claimed_by, notice.claimed_until);
+       notice.claimed_by, notice.claimed_until, notice.first_attempt, notice.digest_id);
 }
 
 void bind_fields(Query& query, const Notice& notice) {
@@ -145,6 +145,19 @@ std::int64_t count_notices(Unit& unit, NoticeState state) {
   std::int64_t count = 0;
   if (query.next()) query.read(count);
   return count;
+}
+
+void insert_digest(Unit& unit, const Digest& digest) {
+  Query query(unit, Sql::insert_digest);
+  query.bind(digest.id, digest.recipient, digest.created, digest.members).run();
+}
+
+std::optional<Digest> find_digest(Unit& unit, std::string_view id) {
+  Query query(unit, Sql::find_digest);
+  query.bind(id);
+  return first_of<Digest>(query, [](Query& row, Digest& digest) {
+    row.read(digest.id, digest.recipient, digest.created, digest.members);
+  });
 }
 
 }  // namespace sallyport::store

@@ -39,6 +39,9 @@ struct Notice {
   std::optional<Instant> finished;  ///< sent, failed, superseded, ...
   std::string claimed_by;           ///< node, while claimed
   std::optional<Instant> claimed_until;
+  /// When sending it was first begun: the days of retrying are counted from here.
+  std::optional<Instant> first_attempt;
+  std::string digest_id;  ///< the digest in which it goes out; empty: a mail of its own
   std::int64_t version = 0;
 
   friend bool operator==(const Notice&, const Notice&) = default;
@@ -62,12 +65,13 @@ struct Notice {
                                                   std::string_view subject_id,
                                                   std::string_view kind,
                                                   std::optional<std::int64_t> cycle);
-/// Pending ones of this subject, kind and cycle with an offset larger than `tighter_than`
-/// (seconds): superseded. Returns how many.
+/// Unsent ones of this subject, kind and cycle with an offset larger than `tighter_than` (seconds):
+/// superseded. Returns how many. One whose attempt is under way counts as unsent, here and below:
+/// if a server accepts it after all, that is recorded over it.
 unsigned supersede_notices(Unit& unit, std::string_view subject_type, std::string_view subject_id,
                            std::string_view kind, std::int64_t cycle, std::int64_t tighter_than,
                            Instant now);
-/// All pending ones of this subject and kind: cancelled.
+/// All unsent ones of this subject and kind: cancelled.
 unsigned cancel_notices(Unit& unit, std::string_view subject_type, std::string_view subject_id,
                         std::string_view kind, Instant now);
 struct NoticeFilter {
@@ -80,5 +84,20 @@ struct NoticeFilter {
 [[nodiscard]] std::vector<Notice> list_notices(Unit& unit, const NoticeFilter& filter,
                                                const Notice* after, unsigned limit);
 [[nodiscard]] std::int64_t count_notices(Unit& unit, NoticeState state);
+
+/// One mail that stands for several notices. Nothing of it ever changes, so that a repeat is
+/// recognised by its Message-ID and says the same.
+struct Digest {
+  std::string id;
+  std::string recipient;
+  Instant created{};
+  std::vector<std::string> members;  ///< ids of notices, in the order in which they are told
+
+  friend bool operator==(const Digest&, const Digest&) = default;
+};
+
+/// The members' rows name it by digest_id, in the same unit.
+void insert_digest(Unit& unit, const Digest& digest);
+[[nodiscard]] std::optional<Digest> find_digest(Unit& unit, std::string_view id);
 
 }  // namespace sallyport::store

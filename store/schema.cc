@@ -133,7 +133,15 @@ constexpr std::array<std::string_view, 62> first{
     "CREATE TABLE IF NOT EXISTS setting (name {name}, content {long}, PRIMARY KEY (name)) {table}",
 };
 
-constexpr std::array all{Migration{1, "first", first}};
+// Several notices of one recipient in one mail.
+constexpr std::array<std::string_view, 3> digests{
+    "ALTER TABLE notice ADD COLUMN first_attempt {number?}",
+    "ALTER TABLE notice ADD COLUMN digest_id {name?}",
+    "CREATE TABLE IF NOT EXISTS digest (id {id}, recipient {name}, created {number}, "
+    "members {long}, PRIMARY KEY (id)) {table}",
+};
+
+constexpr std::array all{Migration{1, "first", first}, Migration{2, "digests", digests}};
 
 }  // namespace
 

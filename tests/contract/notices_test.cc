@@ -60,6 +60,8 @@ TEST_P(Notices, EveryFieldComesBack) {
   notice.finished = at(5);
   notice.claimed_by = "node1";
   notice.claimed_until = at(6);
+  notice.first_attempt = at(7);
+  notice.digest_id = "digest1";
   notice.answer = "250 ok";
   EXPECT_TRUE(update(notice));
   notice.version += 1;
@@ -224,6 +226,40 @@ TEST_P(Notices, ASubjectsPendingOnesAreCancelled) {
     EXPECT_EQ(count_notices(unit, NoticeState::sent), 0);
     EXPECT_EQ(due_notices(unit, at(2'000'000'000), 10).size(), 1U);
   });
+}
+
+TEST_P(Notices, OneWhoseAttemptIsUnderWayIsCancelledAndSupersededToo) {
+  const auto claimed = [&](const char* subject) {
+    Notice notice = full_notice(subject, 7);
+    notice.state = NoticeState::claimed;
+    notice.claimed_by = "node1";
+    notice.claimed_until = at(100);
+    EXPECT_TRUE(insert(notice));
+    return notice;
+  };
+  Notice cancelled = claimed("key1");
+  const Notice superseded = claimed("key2");
+  write([&](Unit& unit) {
+    EXPECT_EQ(cancel_notices(unit, "api_key", "key1", "expiry", at(9)), 1U);
+    EXPECT_EQ(supersede_notices(unit, "api_key", "key2", "expiry", superseded.cycle, 2, at(9)), 1U);
+  });
+  EXPECT_EQ(find(cancelled.id)->state, NoticeState::cancelled);
+  EXPECT_EQ(find(superseded.id)->state, NoticeState::superseded);
+  cancelled.state = NoticeState::pending;
+  EXPECT_FALSE(update(cancelled)) << "the sender sees that it was too late";
+  EXPECT_EQ(read([](Unit& unit) { return earliest_notice(unit); }), std::nullopt);
+}
+
+TEST_P(Notices, ADigestComesBackAndIsMadeOnce) {
+  const Digest digest{"d1", "admin@example.com", at(9), {"n3", "n1", "n2"}};
+  write([&](Unit& unit) { insert_digest(unit, digest); });
+  EXPECT_EQ(read([](Unit& unit) { return find_digest(unit, "d1"); }), digest);
+  EXPECT_EQ(read([](Unit& unit) { return find_digest(unit, "d2"); }), std::nullopt);
+  Digest other = digest;
+  other.members = {"n1"};
+  const Error error = error_of([&] { write([&](Unit& unit) { insert_digest(unit, other); }); });
+  EXPECT_EQ(error.kind(), Failure::duplicate);
+  EXPECT_EQ(read([](Unit& unit) { return find_digest(unit, "d1"); }), digest);
 }
 
 TEST_P(Notices, ListPagesNewestFirstByEveryFilter) {

@@ -60,7 +60,10 @@ TEST_P(Opening, AMigrationThatWasCutShortIsFinished) {
     connection->execute("DELETE FROM schema_version");
     if (is_sqlite()) {
       // Cannot happen there, where all of a migration is one transaction; so nothing to mend.
-      connection->execute("INSERT INTO schema_version (version, name) VALUES (1, 'first')");
+      for (const Migration& migration : migrations()) {
+        connection->execute("INSERT INTO schema_version (version, name) VALUES (" +
+                            std::to_string(migration.number) + ", 'done')");
+      }
     } else {
       connection->execute("DROP TABLE setting");
       connection->execute("DROP INDEX api_key_due ON api_key");
@@ -69,6 +72,20 @@ TEST_P(Opening, AMigrationThatWasCutShortIsFinished) {
   const auto store = open();
   EXPECT_EQ(store->read([](Unit& unit) { return find_key(unit, "key1"); }), full_key());
   EXPECT_EQ(store->read([](Unit& unit) { return get_setting(unit, "a"); }), std::nullopt);
+}
+
+TEST_P(Opening, NoticesFromBeforeDigestsStay) {
+  const Notice notice = full_notice();
+  open()->write([&](Unit& unit) { EXPECT_TRUE(insert_notice(unit, notice)); });
+  {
+    const auto connection = connect();
+    connection->execute("ALTER TABLE notice DROP COLUMN first_attempt");
+    connection->execute("ALTER TABLE notice DROP COLUMN digest_id");
+    connection->execute("DROP TABLE digest");
+    connection->execute("DELETE FROM schema_version WHERE version >= 2");
+  }
+  const auto store = open();
+  EXPECT_EQ(store->read([&](Unit& unit) { return find_notice(unit, notice.id); }), notice);
 }
 
 TEST_P(Opening, SeveralAtOnceOnAnEmptyDatabase) {
