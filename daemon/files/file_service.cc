@@ -28,6 +28,7 @@ FileService::FileService(const FileContext& context)
       waiting_(context_),
       expectations_(context_) {
   pipeline_.set_journal(journal_);
+  inbound_.set_offer([this](const File& file) { pipeline_.offer(file); });
 }
 
 FileService::~FileService() {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "daemon/files/after_delivery.h"
 #include "daemon/files/announce.h"
+#include "daemon/files/detached.h"
 #include "daemon/files/names.h"
 #include "daemon/files/reason_note.h"
 #include "daemon/http/json.h"
@@ -85,67 +86,85 @@ struct Inbound::Judgement {
   base::FileDigest plain;
 };
 
-Inbound::Judgement Inbound::judge(const File& file, const Directory& spool,
-                                  const Directory& staging) {
+Inbound::Judgement Inbound::judge(const File& file, const pgp::Acceptance& acceptance,
+                                  pgp::Kind* kind) const {
+  const Directory spool = context_.spool(file.partner);
+  const Directory staging = context_.inbound_staging();
   const auto original = spool.open_file(file.spool_name);
   const std::string where = join(spool.path(), file.spool_name);
   if (!original) {
     throw base::Error("The original of file " + file.id + " is not at " + where +
                       "; run 'sallyportctl files check'");
   }
+  Judgement result;
+  try {
+    base::UniqueFd plain = staging.make_file(file.id, shared_file_mode);
+    const pgp::Inspection inspection = pgp::inspect(original->get());
+    if (kind != nullptr) *kind = inspection.kind;
+    if (is_message(inspection.kind)) {
+      const pgp::Verdict verdict =
+          context_.pgp.decrypt_and_verify(original->get(), plain.get(), acceptance);
+      result.reason = verdict.reason;
+      result.facts = verdict_json(verdict);
+      if (!verdict.accepted()) result.sentence = pgp::sentence(verdict);
+    } else {
+      result.facts = Json::object({{"kind", pgp::name(inspection.kind)}});
+      result.reason = judge_plain(file, acceptance);
+      if (result.reason == pgp::Reason::none) {
+        copy_content(original->get(), plain.get(), where);
+      } else {
+        result.sentence = pgp::sentence(result.reason);
+      }
+    }
+    if (result.reason != pgp::Reason::none) {
+      staging.remove_file(file.id);
+      return result;
+    }
+    const Directory target =
+        context_.inbound(file.partner, file.object, split_last(file.name).directory);
+    share_file(plain.get(), target, shared_file_mode, "plaintext of " + file.id);
+    result.plain = base::digest_file(plain.get(), "plaintext of " + file.id);
+    result.facts.set("bytes", static_cast<std::int64_t>(result.plain.size));
+    base::fsync_file(plain.get(), "plaintext of " + file.id);
+    staging.sync();
+  } catch (...) {
+    staging.remove_file(file.id);
+    throw;
+  }
+  return result;
+}
+
+StepResult Inbound::prepare(File& file) {
   const store::Partner partner = context_.partner(file.partner);
   const PartnerPolicy policy = context_.policy(partner, file.object);
   const auto keys =
       context_.store.read([&](Unit& unit) { return store::partner_pgp_keys(unit, file.partner); });
   const pgp::Acceptance acceptance = acceptance_for(context_, policy, keys, file.size);
+  const bool pairs = policy.detached_signatures && acceptance.signature_required;
 
-  Judgement result;
-  base::UniqueFd plain = staging.make_file(file.id, shared_file_mode);
-  const pgp::Inspection inspection = pgp::inspect(original->get());
-  if (is_message(inspection.kind)) {
-    const pgp::Verdict verdict =
-        context_.pgp.decrypt_and_verify(original->get(), plain.get(), acceptance);
-    result.reason = verdict.reason;
-    result.facts = verdict_json(verdict);
-    if (!verdict.accepted()) result.sentence = pgp::sentence(verdict);
-  } else {
-    result.facts = Json::object({{"kind", pgp::name(inspection.kind)}});
-    result.reason = judge_plain(file, acceptance);
-    if (result.reason == pgp::Reason::none) {
-      copy_content(original->get(), plain.get(), where);
-    } else {
-      result.sentence = pgp::sentence(result.reason);
+  pgp::Kind kind = pgp::Kind::plain;
+  const Judgement judgement = judge(file, acceptance, &kind);
+  if (judgement.reason == pgp::Reason::none) return accept(file, judgement);
+  if (pairs && judgement.reason == pgp::Reason::signature_missing) {
+    const auto signed_name = name_of_signed(file.name);
+    if (signed_name && kind == pgp::Kind::detached_signature) {
+      return prepare_signature(file, *signed_name, policy);
     }
+    return prepare_signed_apart(file, acceptance, policy, judgement);
   }
-  if (result.reason != pgp::Reason::none) return result;
-  const Directory target =
-      context_.inbound(file.partner, file.object, split_last(file.name).directory);
-  share_file(plain.get(), target, shared_file_mode, "plaintext of " + file.id);
-  result.plain = base::digest_file(plain.get(), "plaintext of " + file.id);
-  result.facts.set("bytes", static_cast<std::int64_t>(result.plain.size));
-  base::fsync_file(plain.get(), "plaintext of " + file.id);
-  staging.sync();
-  return result;
+  return refuse(file, judgement);
 }
 
-StepResult Inbound::prepare(File& file) {
-  const Directory spool = context_.spool(file.partner);
-  const Directory staging = context_.inbound_staging();
-  Judgement judgement;
-  try {
-    judgement = judge(file, spool, staging);
-  } catch (...) {
-    staging.remove_file(file.id);
-    throw;
+StepResult Inbound::refuse(File& file, const Judgement& judgement) {
+  file.verdict = judgement.facts.dump();
+  const std::string code(pgp::code(judgement.reason));
+  if (pgp::is_retryable(judgement.reason)) {
+    return retry_later(context_, file, code, judgement.sentence);
   }
-  if (judgement.reason != pgp::Reason::none) {
-    staging.remove_file(file.id);
-    file.verdict = judgement.facts.dump();
-    if (pgp::is_retryable(judgement.reason)) {
-      return retry_later(context_, file, pgp::code(judgement.reason), judgement.sentence);
-    }
-    return reject(file, std::string(pgp::code(judgement.reason)), judgement.sentence);
-  }
+  return reject(file, code, judgement.sentence);
+}
+
+StepResult Inbound::accept(File& file, const Judgement& judgement) {
   file.state = FileState::decrypted;
   file.verdict = judgement.facts.dump();
   file.plain_sha256 = base::to_hex(judgement.plain.sha256);
@@ -157,6 +176,65 @@ StepResult Inbound::prepare(File& file) {
       context_, file,
       judgement.facts["kind"] == Json("plain") ? "accepted as it is" : "decrypted and verified");
   return StepResult::done;
+}
+
+StepResult Inbound::wait_for_pair(File& file, std::string_view code, const std::string& sentence,
+                                  const PartnerPolicy& policy) {
+  const bool is_news = file.reason_code != code;
+  file.reason_code = code;
+  file.reason = sentence;
+  file.next_due = file.received + policy.detached_wait;
+  if (is_news) {
+    commit_file(context_, file, "waits: " + sentence);
+  }
+  return StepResult::retry;
+}
+
+StepResult Inbound::prepare_signature(File& file, const std::string& signed_name,
+                                      const PartnerPolicy& policy) {
+  if (context_.now() >= file.received + policy.detached_wait) {
+    return reject(file, "signature-alone",
+                  "This signature came without the file that it signs, or that file was refused. "
+                  "Upload " +
+                      split_last(signed_name).name + " and its signature again.");
+  }
+  const StepResult waits =
+      wait_for_pair(file, "waits-for-file", "the file that it signs has not come yet", policy);
+  if (const auto other = find_waiting(context_, file, signed_name); other && offer_) {
+    offer_(*other);
+  }
+  return waits;
+}
+
+StepResult Inbound::prepare_signed_apart(File& file, pgp::Acceptance acceptance,
+                                         const PartnerPolicy& policy, const Judgement& without) {
+  const auto apart = verify_by_waiting_signature(context_, file, acceptance);
+  if (!apart) {
+    if (context_.now() >= file.received + policy.detached_wait) return refuse(file, without);
+    return wait_for_pair(file, "waits-for-signature", "its signature has not come yet", policy);
+  }
+  Judgement bad;
+  bad.reason = apart->verdict.reason;
+  bad.facts = verdict_json(apart->verdict);
+  if (!apart->verdict.accepted()) {
+    bad.sentence = pgp::sentence(apart->verdict);
+    return refuse(file, bad);
+  }
+  acceptance.signature_required = false;
+  Judgement judgement = judge(file, acceptance);
+  if (judgement.reason != pgp::Reason::none) return refuse(file, judgement);
+  judgement.facts.set("signer", apart->verdict.signer());
+  judgement.facts.set("signature_file", apart->signature.id);
+  const StepResult result = accept(file, judgement);
+  // The signature has done its work: it is archived beside the file, never delivered. An
+  // interruption before this leaves it waiting until its time is over.
+  File signature = apart->signature;
+  clear_retry(signature);
+  signature.state = FileState::delivered;
+  choose_archive_place(signature, archive_area);
+  commit_file(context_, signature, "is the signature of file " + file.id);
+  if (offer_) offer_(signature);
+  return result;
 }
 
 StepResult Inbound::publish(File& file) {

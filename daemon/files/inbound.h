@@ -29,6 +29,8 @@ namespace sallyport::daemon {
 class Inbound {
  public:
   explicit Inbound(const FileContext& context) : context_(context) {}
+  /// Told when a step of one file made another one's possible. Set once before threads start.
+  void set_offer(FileSink offer) { offer_ = std::move(offer); }
 
   [[nodiscard]] StepResult prepare(store::File& file);
   [[nodiscard]] StepResult publish(store::File& file);
@@ -39,7 +41,18 @@ class Inbound {
 
  private:
   struct Judgement;
-  Judgement judge(const store::File& file, const Directory& spool, const Directory& staging);
+  Judgement judge(const store::File& file, const pgp::Acceptance& acceptance,
+                  pgp::Kind* kind = nullptr) const;
+  StepResult accept(store::File& file, const Judgement& judgement);
+  StepResult refuse(store::File& file, const Judgement& judgement);
+  /// A file that lacks a required signature, where one may come as NAME.sig.
+  StepResult prepare_signed_apart(store::File& file, pgp::Acceptance acceptance,
+                                  const PartnerPolicy& policy, const Judgement& without);
+  /// NAME.sig itself.
+  StepResult prepare_signature(store::File& file, const std::string& signed_name,
+                               const PartnerPolicy& policy);
+  StepResult wait_for_pair(store::File& file, std::string_view code, const std::string& sentence,
+                           const PartnerPolicy& policy);
   StepResult reject(store::File& file, const std::string& code, const std::string& sentence);
   void park(store::File& file);
   void choose_archive_place(store::File& file, std::string_view area) const;
@@ -47,6 +60,7 @@ class Inbound {
   void move_original(store::File& file, std::string_view area);
 
   FileContext context_;
+  FileSink offer_;
 };
 
 }  // namespace sallyport::daemon

@@ -169,6 +169,13 @@ void Lanes::leave(const std::string& id) {
   }
 }
 
+void Lanes::leave_if_waiting(const std::string& id) {
+  Line* line = nullptr;
+  std::string name;
+  const Entry* entry = find(id, line, name);
+  if (entry != nullptr && entry->stage == Stage::waiting) leave(id);
+}
+
 bool Lanes::is_active() const {
   return busy_ > 0 || !errands_.empty() || !to_publish_.empty() || !to_prepare_.empty();
 }

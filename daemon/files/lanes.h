@@ -48,6 +48,8 @@ class Lanes {
   void waits(const std::string& id, bool holds);
   /// Published, failed or none of our business any more.
   void leave(const std::string& id);
+  /// As leave(), if nobody works on it.
+  void leave_if_waiting(const std::string& id);
 
   [[nodiscard]] std::size_t known() const { return files_.size() + errands_known_.size(); }
   /// Something is being worked on or could be.

@@ -74,6 +74,8 @@ void Pipeline::offer(const File& file) {
         return;
       case FileState::receiving:
       case FileState::delivered:
+        lanes.leave_if_waiting(file.id);  // the signature of another file
+        [[fallthrough]];
       case FileState::archived:
       case FileState::failed:
       case FileState::queued:

@@ -150,6 +150,7 @@ void Gateway::restart() {
   journal =
       std::make_unique<Journal>(*context, [this](const store::File& got) { pipeline->offer(got); });
   pipeline->set_journal(*journal);
+  in->set_offer([this](const store::File& got) { pipeline->offer(got); });
   Check(*context).settle([this](const store::File& got) { pipeline->offer(got); });
   pipeline->look_through_journal();
 }
