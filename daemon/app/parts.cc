@@ -10,6 +10,7 @@
 #include "daemon/http/github_feed.h"
 #include "daemon/http/openapi.h"
 #include "daemon/keys/key_routes.h"
+#include "daemon/keys/look_ahead_routes.h"
 #include "daemon/net/ip.h"
 #include "daemon/outbox/notice_routes.h"
 #include "daemon/partners/partner_routes.h"
@@ -172,6 +173,7 @@ void Parts::add_routes() {
   status.connections = [this] { return server->connections(); };
   add_status_routes(router_, status);
   add_key_routes(router_, keys_);
+  add_look_ahead_routes(router_, keys_);
   add_activity_routes(router_, store_, config_);
   add_notice_routes(router_, {store_, config_, clock, activity_, scheduler});
   add_admin_routes(router_, admins_);

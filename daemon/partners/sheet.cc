@@ -46,6 +46,13 @@ std::string size_text(std::uint64_t bytes) {
   return fmt::format("{} bytes", bytes);
 }
 
+// "14 days", "30 min"
+std::string duration_text(base::Seconds length) {
+  if (length.count() % 86400 == 0) return fmt::format("{} days", length.count() / 86400);
+  if (length.count() % 3600 == 0) return fmt::format("{} hours", length.count() / 3600);
+  return fmt::format("{} minutes", std::max<std::int64_t>(length.count() / 60, 1));
+}
+
 std::string auth_text(const std::string& auth) {
   if (auth == "key") return "with your SSH key";
   if (auth == "password") return "with your password";
@@ -150,7 +157,7 @@ void folders(const SheetFacts& facts, Document& document) {
       {"/Incoming/<Object>", "put your files here"},
       {"/Outgoing/<Object>", "fetch our files here, and delete them when you have them"},
       {"/Archive/Incoming/<Object>",
-       fmt::format("what we received, for {}", base::format_duration(policy.archive_keep))},
+       fmt::format("what we received, for {}", duration_text(policy.archive_keep))},
       {"/Archive/Failed/<Object>",
        "what could not be processed, each with NAME.reason.txt beside it"}};
   if (policy.shared) pairs.emplace_back("/Shared", "a common area for anything else");
@@ -174,11 +181,10 @@ void limits(const SheetFacts& facts, Document& document) {
   document.heading("Limits");
   std::vector<std::string> lines = {
       fmt::format("{} connections at once", policy.connections),
-      fmt::format("a session that does nothing is ended after {}",
-                  base::format_duration(policy.idle)),
+      fmt::format("a session that does nothing is ended after {}", duration_text(policy.idle)),
       "file names: UTF-8, at most 255 bytes, no control characters",
       fmt::format("uploads that are not finished within {} move to /Archive/Failed",
-                  base::format_duration(policy.waiting_lifetime))};
+                  duration_text(policy.waiting_lifetime))};
   if (policy.max_file_bytes != no_limit) {
     lines.push_back("largest file: " + size_text(policy.max_file_bytes));
   }
@@ -213,6 +219,24 @@ void limits(const SheetFacts& facts, Document& document) {
                   port, facts.partner.partner.name, facts.host, object, object, object));
 }
 
+std::string wrapped(std::string_view text, std::size_t width) {
+  std::string out;
+  std::size_t column = 0;
+  while (!text.empty()) {
+    const std::size_t space = text.find(' ');
+    const std::string_view word = text.substr(0, space);
+    if (column > 0 && column + 1 + word.size() > width) {
+      out += '\n';
+      column = 0;
+    }
+    if (column > 0) out += ' ';
+    out += word;
+    column += word.size() + (column > 0 ? 1 : 0);
+    text = space == text.npos ? std::string_view{} : text.substr(space + 1);
+  }
+  return out;
+}
+
 std::string as_text(const Document& document) {
   std::string out;
   for (const Block& block : document.blocks()) {
@@ -224,7 +248,7 @@ std::string as_text(const Document& document) {
         out += "\n" + block.text + "\n" + std::string(block.text.size(), '-') + "\n";
         break;
       case Block::paragraph:
-        out += "\n" + block.text + "\n";
+        out += "\n" + wrapped(block.text, 100) + "\n";
         break;
       case Block::items:
         for (const std::string& line : block.lines) out += "  * " + line + "\n";
