@@ -273,7 +273,8 @@ class KeyCommands {
     auto* create = command("create", "Creates a key and prints its value once");
     auto fields = std::make_shared<Fields>();
     auto tmpl = std::make_shared<std::string>("CUSTOM");
-    create->add_option("NAME,--name", fields->name, "What it is for, at most 125 characters")->required();
+    create->add_option("NAME,--name", fields->name, "What it is for, at most 125 characters")
+        ->required();
     create
         ->add_option("--template", *tmpl,
                      "ANONYMOUS_SEARCH, AUTHENTICATED_SEARCH, USAGE_ANALYTICS, SEARCH_PAGES, "
