@@ -7,7 +7,6 @@
 #include "daemon/keys/key_checks.h"
 #include "daemon/keys/key_json.h"
 #include "daemon/keys/key_schemas.h"
-#include "daemon/keys/look_ahead_routes.h"
 
 namespace sallyport::daemon {
 
@@ -360,7 +359,6 @@ class KeyRoutes : public std::enable_shared_from_this<KeyRoutes> {
 
 void add_key_routes(Router& router, KeyService& keys) {
   std::make_shared<KeyRoutes>(router, keys)->add();
-  add_look_ahead_routes(router, keys);
 }
 
 }  // namespace sallyport::daemon
