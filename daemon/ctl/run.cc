@@ -21,7 +21,7 @@ constexpr const char* description =
     "daemon answered, for programs.\n"
     "\n"
     "Examples:\n"
-    "  sallyportctl key create --template CUSTOM --name \"ERP import\" --privilege "
+    "  sallyportctl key create \"ERP import\" --privilege "
     "PLATFORM/SOURCE/EDIT\n"
     "  sallyportctl key list --status SOON_TO_BE_EXPIRED\n"
     "  sallyportctl partner create acme --email files@acme.example.com\n"
@@ -35,6 +35,18 @@ constexpr const char* footer =
 std::string default_socket() {
   const char* named = std::getenv("SALLYPORT_ADMIN_SOCKET");
   return named != nullptr && *named != '\0' ? named : "/run/sallyport/admin.sock";
+}
+
+/// A repeatable option takes one value each time, or it would swallow the positionals behind it.
+void take_one_value_each(CLI::App& command) {
+  for (CLI::Option* option : command.get_options()) {
+    if (!option->get_positional() && option->get_items_expected_max() > 1) {
+      option->allow_extra_args(false);
+    }
+  }
+  for (CLI::App* sub : command.get_subcommands([](CLI::App*) { return true; })) {
+    take_one_value_each(*sub);
+  }
 }
 
 int run(int argc, const char* const* argv) {
@@ -67,6 +79,7 @@ int run(int argc, const char* const* argv) {
 
   add_all_commands(app, context);
   add_completion_command(app, context);
+  take_one_value_each(app);
   try {
     app.parse(argc, argv);
     return exit_ok;
