@@ -28,6 +28,7 @@ test: build ## the tests that every change must pass
 	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS) -LE long --no-tests=error
 
 test-full: build ## those and the long ones: power cycles, the client matrix, soak
+	@cmake/install-packages long
 	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS) --no-tests=error
 
 test-asan: ## unit and contract tests under AddressSanitizer and UBSan
@@ -39,6 +40,7 @@ test-tsan: ## unit and contract tests under ThreadSanitizer
 	@cd build/tsan && ctest --output-on-failure -j $(JOBS) -L 'unit|contract' --no-tests=error
 
 bench: build ## every benchmark, each against its rival in the same run
+	@cmake/install-packages long
 	@tests/bench/run-all --build $(BUILD)
 
 format: ## clang-format over the tree
