@@ -11,6 +11,7 @@
 
 #include "base/instant.h"
 #include "notify/facts.h"
+#include "notify/texts.h"
 
 namespace sallyport::notify {
 
@@ -20,6 +21,15 @@ struct Row {
   std::string label;
   std::string value;
   bool code = false;  ///< shown in a fixed-width face: ids, digests
+};
+
+/// A line of a digest.
+struct Item {
+  Tone tone = Tone::neutral;
+  std::string name;
+  std::string id;
+  std::string what;  ///< a few words: "Expires in 7 days"
+  std::string when;
 };
 
 struct Step {
@@ -34,6 +44,7 @@ struct Content {
   std::string heading;
   std::vector<std::string> paragraphs;
   std::vector<Row> rows;
+  std::vector<Item> items;
   std::vector<Step> steps;
   std::string link;  ///< becomes a button only if is_web_link
   std::string why;   ///< why this recipient gets it
@@ -46,6 +57,7 @@ struct Content {
 [[nodiscard]] Content credential_content(const Facts& facts, base::Instant now);
 [[nodiscard]] Content file_content(const Facts& facts, base::Instant now);
 [[nodiscard]] Content instance_content(const Facts& facts);
+[[nodiscard]] Content digest_content(const std::vector<DigestEntry>& entries, base::Instant now);
 
 // Layouts.
 [[nodiscard]] std::string plain_layout(const Content& content);

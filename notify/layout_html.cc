@@ -114,6 +114,29 @@ void add_rows(std::string& out, const Content& content) {
   out += "</table>\n</td></tr>\n";
 }
 
+void add_items(std::string& out, const Content& content) {
+  if (content.items.empty()) return;
+  out += fmt::format(
+      R"(<tr><td class="pad" style="padding:8px 36px 0 36px;">
+<table width="100%" cellpadding="0" cellspacing="0" border="0" style="border-collapse:collapse;">
+<tr><th scope="col" class="soft line" align="left" style="padding:6px 12px 6px 0;border-bottom:2px solid #e0e4ea;{0}font-size:13px;line-height:18px;font-weight:600;color:#5b6675;text-align:left;">API key</th>
+<th scope="col" class="soft line" align="left" style="padding:6px 0;border-bottom:2px solid #e0e4ea;{0}font-size:13px;line-height:18px;font-weight:600;color:#5b6675;text-align:left;">What happens, and when</th></tr>
+)",
+      font);
+  for (const Item& item : content.items) {
+    const Colours colours = colours_of(item.tone);
+    out += fmt::format(
+        R"(<tr><th scope="row" class="label ink line" align="left" valign="top" width="44%" style="width:44%;padding:10px 12px 10px 0;border-bottom:1px solid #eceff3;{font}font-size:14px;line-height:20px;font-weight:600;color:#17202c;text-align:left;word-break:break-word;overflow-wrap:anywhere;">{name}<br><span class="soft" style="{mono}font-size:11px;line-height:16px;font-weight:400;color:#5b6675;">{id}</span></th>
+<td class="value line" valign="top" style="padding:10px 0;border-bottom:1px solid #eceff3;{font}font-size:13px;line-height:20px;word-break:break-word;overflow-wrap:anywhere;"><span style="display:inline-block;font-size:12px;line-height:18px;font-weight:600;padding:1px 8px;border-radius:10px;background-color:{back};color:{ink};">{what}</span><br><span class="ink" style="color:#27303d;">{when}</span></td></tr>
+)",
+        fmt::arg("font", font), fmt::arg("mono", mono), fmt::arg("name", text(item.name)),
+        fmt::arg("id", text(item.id)), fmt::arg("back", colours.badge_back),
+        fmt::arg("ink", colours.badge_text), fmt::arg("what", text(item.what)),
+        fmt::arg("when", text(item.when)));
+  }
+  out += "</table>\n</td></tr>\n";
+}
+
 void add_steps(std::string& out, const Content& content) {
   if (content.steps.empty()) return;
   out += fmt::format(
@@ -173,6 +196,7 @@ std::string html_layout(const Content& content) {
                      fmt::arg("heading", text(content.heading)));
   add_paragraphs(out, content);
   add_rows(out, content);
+  add_items(out, content);
   add_steps(out, content);
   add_link(out, content, colours);
   out += fmt::format(closing, fmt::arg("font", font), fmt::arg("why", text(content.why)),

@@ -50,6 +50,13 @@ std::string plain_layout(const Content& content) {
     wrap(out, clean_line(row.value, longest_text), label, std::string(label.size(), ' '));
   }
 
+  for (const Item& item : content.items) {
+    wrap(out, clean_line(item.name, longest_text), "  * ", "    ");
+    for (const std::string& line : {item.what, item.when, item.id})
+      if (!line.empty()) wrap(out, clean_line(line, longest_text), "    ", "    ");
+    out += '\n';
+  }
+
   if (!content.steps.empty()) out += "\nWhat to do\n----------\n\n";
   int number = 0;
   for (const Step& step : content.steps) {

@@ -30,7 +30,7 @@ std::string gateway_of(const Facts& facts) {
   return fmt::format("the organization {}", quoted(facts.organization));
 }
 
-std::string why(const Facts& facts) {
+std::string why(const Facts& facts, bool several = false) {
   const std::string gateway = gateway_of(facts);
   switch (facts.role) {
     case Role::administrator:
@@ -40,9 +40,9 @@ std::string why(const Facts& facts) {
           gateway);
     case Role::key_contact:
       return fmt::format(
-          "You receive this because you are the contact of this API key of {}. An administrator "
-          "of it can name another contact.",
-          gateway);
+          "You receive this because you are the contact of {} of {}. An administrator of it can "
+          "name another contact.",
+          several ? "these API keys" : "this API key", gateway);
     case Role::security_contact:
       return fmt::format("You receive this because you are the security contact of {}.", gateway);
     case Role::partner_contact:
@@ -59,6 +59,16 @@ std::string why(const Facts& facts) {
       break;
   }
   return fmt::format("This was sent by {}.", gateway);
+}
+
+void add_frame(Content& content, const Facts& facts, bool several) {
+  content.subject = clean_line(content.subject, max_subject);
+  content.why = why(facts, several);
+  content.link = facts.link;
+  content.footer = facts.instance.empty()
+                       ? "Sent automatically by Sallyport. Times are UTC."
+                       : fmt::format("Sent automatically by Sallyport on {}. Times are UTC.",
+                                     clean_line(facts.instance, 100));
 }
 
 Content content_of(const Facts& facts, base::Instant now) {
@@ -128,13 +138,13 @@ void add_row(std::vector<Row>& rows, std::string label, std::string value, bool 
 
 NoticeText render(const Facts& facts, base::Instant now) {
   Content content = content_of(facts, now);
-  content.subject = clean_line(content.subject, max_subject);
-  content.why = why(facts);
-  content.link = facts.link;
-  content.footer = facts.instance.empty()
-                       ? "Sent automatically by Sallyport. Times are UTC."
-                       : fmt::format("Sent automatically by Sallyport on {}. Times are UTC.",
-                                     clean_line(facts.instance, 100));
+  add_frame(content, facts, false);
+  return {content.subject, plain_layout(content), html_layout(content)};
+}
+
+NoticeText render_digest(const std::vector<DigestEntry>& entries, base::Instant now) {
+  Content content = digest_content(entries, now);
+  add_frame(content, entries.front().facts, true);
   return {content.subject, plain_layout(content), html_layout(content)};
 }
 

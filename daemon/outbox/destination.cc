@@ -79,11 +79,11 @@ class MailDestination final : public Destination {
   [[nodiscard]] std::string condition() const override { return "mail.unreachable"; }
 
  protected:
-  Delivery attempt(const store::Notice& notice, const Config& config, base::Instant now) override {
-    const auto facts = notify::parse_facts(notice.facts);
-    if (!facts) return no_facts();
+  Delivery attempt(const Parcel& parcel, const Config& config, base::Instant now) override {
+    const auto words = words_of(parcel, now);
+    if (!words) return no_facts();
     try {
-      const Delivery delivery = mailer(config).send(mail_of(notice, *facts, config, now));
+      const Delivery delivery = mailer(config).send(mail_of(parcel, *words, config, now));
       if (delivery.server_unavailable) connection_.forget();
       return delivery;
     } catch (const base::Error& e) {
@@ -111,19 +111,41 @@ class MailDestination final : public Destination {
     });
   }
 
-  static notify::OutgoingMail mail_of(const store::Notice& notice, const notify::Facts& facts,
+  static std::optional<notify::NoticeText> words_of(const Parcel& parcel, base::Instant now) {
+    if (!parcel.is_digest()) {
+      const auto facts = notify::parse_facts(parcel.notices.front().facts);
+      if (!facts) return std::nullopt;
+      return notify::render(*facts, now);
+    }
+    std::vector<notify::DigestEntry> entries;
+    for (const store::Notice& member : parcel.members) {
+      const auto facts = notify::parse_facts(member.facts);
+      if (!facts) return std::nullopt;
+      entries.push_back({*facts, member.state != store::NoticeState::cancelled &&
+                                     member.state != store::NoticeState::superseded});
+    }
+    return notify::render_digest(entries, now);
+  }
+
+  static notify::OutgoingMail mail_of(const Parcel& parcel, const notify::NoticeText& words,
                                       const Config& config, base::Instant now) {
+    const store::Notice& notice = parcel.notices.front();
     const std::string domain = domain_of(config.notify.from);
-    notify::NoticeText words = notify::render(facts, now);
     notify::OutgoingMail mail;
     mail.from = {config.notify.from, config.notify.from_name};
     mail.to = {notice.recipient, {}};
-    mail.subject = std::move(words.subject);
-    mail.text = std::move(words.text);
-    mail.html = std::move(words.html);
+    mail.subject = words.subject;
+    mail.text = words.text;
+    mail.html = words.html;
     mail.date = now;
     mail.message_id = message_id_of(notice, config);
     mail.list_id = "notices." + domain;
+    if (parcel.is_digest()) {
+      mail.headers = {{"X-Sallyport-Kind", "digest"},
+                      {"X-Sallyport-Members", std::to_string(parcel.members.size())},
+                      {"X-Sallyport-Notice", notice.digest_id}};
+      return mail;
+    }
     mail.headers = {{"X-Sallyport-Kind", notice.kind},
                     {"X-Sallyport-Offset", std::to_string(notice.offset)},
                     {"X-Sallyport-Subject", notify::clean_line(notice.subject_id, 100)},
@@ -142,7 +164,8 @@ class WebhookDestination final : public Destination {
   [[nodiscard]] std::string condition() const override { return "webhook." + name_; }
 
  protected:
-  Delivery attempt(const store::Notice& notice, const Config& config, base::Instant now) override {
+  Delivery attempt(const Parcel& parcel, const Config& config, base::Instant now) override {
+    const store::Notice& notice = parcel.notices.front();  // digests are mails
     const auto facts = notify::parse_facts(notice.facts);
     if (!facts) return no_facts();
     const TableEntry* entry = nullptr;
@@ -181,17 +204,17 @@ class WebhookDestination final : public Destination {
 
 }  // namespace
 
-Delivery Destination::deliver(const store::Notice& notice, const Config& config,
-                              base::Instant now) {
+Delivery Destination::deliver(const Parcel& parcel, const Config& config, base::Instant now) {
   if (away_ && now >= away_->since && now < away_->since + away_for) return away_->delivery;
-  Delivery delivery = attempt(notice, config, now);
+  Delivery delivery = attempt(parcel, config, now);
   away_.reset();
   if (delivery.server_unavailable) away_ = Away{delivery, now};
   return delivery;
 }
 
 std::string message_id_of(const store::Notice& notice, const Config& config) {
-  return notify::make_message_id(notice.id, domain_of(config.notify.from));
+  return notify::make_message_id(notice.digest_id.empty() ? notice.id : notice.digest_id,
+                                 domain_of(config.notify.from));
 }
 
 std::unique_ptr<Destination> make_mail_destination() {

@@ -1,4 +1,4 @@
-// Where notices go: the mail server, and each webhook. Turns a row of the ledger into a message and
+// Where notices go: the mail server, and each webhook. Turns rows of the ledger into a message and
 // hands it over.
 //
 // deliver() and finish() from one thread at a time, stop() from any. A destination owns its
@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "daemon/config/config.h"
+#include "daemon/outbox/claim.h"
 #include "notify/delivery.h"
 #include "store/notices.h"
 
@@ -22,7 +23,7 @@ class Destination {
   virtual ~Destination() = default;
 
   /// One attempt. `now` is the time of the attempt.
-  [[nodiscard]] notify::Delivery deliver(const store::Notice& notice, const Config& config,
+  [[nodiscard]] notify::Delivery deliver(const Parcel& parcel, const Config& config,
                                          base::Instant now);
   /// The batch is over.
   virtual void finish() noexcept {}
@@ -33,7 +34,7 @@ class Destination {
   [[nodiscard]] virtual std::string condition() const = 0;
 
  protected:
-  [[nodiscard]] virtual notify::Delivery attempt(const store::Notice& notice, const Config& config,
+  [[nodiscard]] virtual notify::Delivery attempt(const Parcel& parcel, const Config& config,
                                                  base::Instant now) = 0;
 
  private:
@@ -44,7 +45,7 @@ class Destination {
   std::optional<Away> away_;
 };
 
-/// By which a repeat of this notice's mail is recognised.
+/// By which a repeat of the mail that tells of this notice is recognised.
 [[nodiscard]] std::string message_id_of(const store::Notice& notice, const Config& config);
 
 [[nodiscard]] std::unique_ptr<Destination> make_mail_destination();

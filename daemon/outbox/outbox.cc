@@ -18,7 +18,6 @@ using base::Seconds;
 using store::Notice;
 using store::NoticeState;
 
-constexpr unsigned batch_size = 32;
 /// Long enough for the slowest single delivery (2 min, notify/mailer.h); renewed in the course of a
 /// batch. After a crash another node waits this long.
 constexpr Seconds claim_length{240};
@@ -31,6 +30,15 @@ RetryPolicy policy_of(const Config& config) {
   return {config.notify.retry_first, config.notify.retry_most, config.notify.give_up};
 }
 
+ClaimPolicy claim_policy_of(const Config& config, const std::string& node) {
+  ClaimPolicy policy;
+  policy.node = node;
+  policy.length = claim_length;
+  policy.digest = config.notify.digest;
+  policy.digest_wait = config.notify.digest_wait;
+  return policy;
+}
+
 }  // namespace
 
 /// What one destination has to send in one pass.
@@ -38,7 +46,7 @@ struct Outbox::Lane {
   std::string name;
   Destination* destination = nullptr;
   std::shared_ptr<const Config> config;
-  std::vector<Notice> notices;
+  std::vector<Parcel> parcels;
   bool anything_accepted = false;
   std::string away;  ///< why its server could not be reached last; empty if it could
   std::exception_ptr store_failure;
@@ -61,9 +69,9 @@ bool Outbox::run_pass(Instant now) {
   record_what_is_left();
   if (take_back_) take_back_own_claims(now);
 
-  std::vector<Notice> claimed = claim(now);
-  const bool more = claimed.size() == batch_size;
-  std::vector<Lane> lanes = sort_into_lanes(std::move(claimed));
+  const ClaimPolicy policy = claim_policy_of(*config_.get(), activity_.node());
+  Claimed claimed = store_.write([&](store::Unit& unit) { return claim_due(unit, policy, now); });
+  std::vector<Lane> lanes = sort_into_lanes(std::move(claimed.parcels));
   std::vector<std::jthread> threads;
   for (Lane& lane : lanes)
     if (!lane.name.empty()) threads.emplace_back([this, &lane] { work_off(lane); });
@@ -77,7 +85,7 @@ bool Outbox::run_pass(Instant now) {
     std::rethrow_exception(lane.store_failure);
   }
   update_health(lanes);
-  return more && !stopping_;
+  return claimed.more && !stopping_;
 }
 
 void Outbox::stop() noexcept {
@@ -128,26 +136,12 @@ void Outbox::take_back_own_claims(Instant now) {
                      taken);
 }
 
-std::vector<Notice> Outbox::claim(Instant now) {
-  return store_.write([&](store::Unit& unit) {
-    std::vector<Notice> claimed;
-    for (Notice& notice : store::due_notices(unit, now, batch_size)) {
-      notice.state = NoticeState::claimed;
-      notice.claimed_by = activity_.node();
-      notice.claimed_until = now + claim_length;
-      if (!store::update_notice(unit, notice)) continue;  // another node was faster
-      ++notice.version;
-      claimed.push_back(std::move(notice));
-    }
-    return claimed;
-  });
-}
-
-std::vector<Outbox::Lane> Outbox::sort_into_lanes(std::vector<Notice> notices) {
+std::vector<Outbox::Lane> Outbox::sort_into_lanes(std::vector<Parcel> parcels) {
   std::map<std::string, Lane> lanes;
   const std::shared_ptr<const Config> config = config_.get();
   auto destinations = destinations_.lock();
-  for (Notice& notice : notices) {
+  for (Parcel& parcel : parcels) {
+    const Notice& notice = parcel.notices.front();
     const bool mail = notice.channel == store::Channel::mail;
     const std::string name = mail ? std::string() : notice.recipient;
     Lane& lane = lanes[name];
@@ -160,7 +154,7 @@ std::vector<Outbox::Lane> Outbox::sort_into_lanes(std::vector<Notice> notices) {
       lane.config = config;
       lane.destination = destination.get();
     }
-    lane.notices.push_back(std::move(notice));
+    lane.parcels.push_back(std::move(parcel));
   }
   std::vector<Lane> result;
   for (auto& [name, lane] : lanes) result.push_back(std::move(lane));
@@ -171,20 +165,22 @@ void Outbox::work_off(Lane& lane) noexcept {
   const auto begin = std::chrono::steady_clock::now();
   std::size_t i = 0;
   try {
-    for (; i < lane.notices.size(); ++i) {
+    for (; i < lane.parcels.size(); ++i) {
       const bool share_used =
           !lane.name.empty() && i > 0 && std::chrono::steady_clock::now() - begin > webhook_share;
       if (stopping_ || share_used) break;
-      if (!renew_claims(lane, i)) continue;
+      if (!still_ours(lane, i)) continue;
+      Parcel& parcel = lane.parcels[i];
+      parcel.fresh = false;
       const notify::Delivery delivery =
-          lane.destination->deliver(lane.notices[i], *lane.config, clock_.now());
+          lane.destination->deliver(parcel, *lane.config, clock_.now());
       if (stopping_ && !delivery.accepted()) break;  // interrupted: it does not count
       lane.anything_accepted = lane.anything_accepted || delivery.accepted();
       if (delivery.server_unavailable)
         lane.away = delivery.answer;
       else
         lane.away.clear();
-      record(lane.notices[i], delivery);
+      record(parcel, delivery);
     }
     lane.destination->finish();
     give_back(lane, i);
@@ -197,54 +193,70 @@ void Outbox::work_off(Lane& lane) noexcept {
   }
 }
 
-bool Outbox::renew_claims(Lane& lane, std::size_t from) {
-  const Instant now = clock_.now();
-  Notice& next = lane.notices[from];
-  if (*next.claimed_until - now > renew_when_left) return true;
-  const std::vector<Notice> renewed = store_.write([&](store::Unit& unit) {
-    std::vector<Notice> result;
-    for (std::size_t i = from; i < lane.notices.size(); ++i) {
-      Notice notice = lane.notices[i];
-      notice.claimed_until = now + claim_length;
-      if (!store::update_notice(unit, notice)) continue;  // its time had passed: another node's now
-      ++notice.version;
-      result.push_back(std::move(notice));
+// What was cancelled or overtaken since it was claimed is left out; of a digest, it is told as
+// such.
+bool Outbox::still_ours(Lane& lane, std::size_t at) {
+  if (*lane.parcels[at].notices.front().claimed_until - clock_.now() <= renew_when_left)
+    renew_claims(lane, at);
+  Parcel& parcel = lane.parcels[at];
+  store_.read([&](store::Unit& unit) {
+    const auto lost = [&](const Notice& notice) {
+      const auto present = store::find_notice(unit, notice.id);
+      return !present || present->version != notice.version;
+    };
+    parcel.notices.erase(std::remove_if(parcel.notices.begin(), parcel.notices.end(), lost),
+                         parcel.notices.end());
+    for (Notice& member : parcel.members) {
+      if (auto present = store::find_notice(unit, member.id)) member = std::move(*present);
+    }
+  });
+  return !parcel.notices.empty();
+}
+
+void Outbox::renew_claims(Lane& lane, std::size_t from) {
+  const Instant until = clock_.now() + claim_length;
+  const std::vector<Parcel> renewed = store_.write([&](store::Unit& unit) {
+    std::vector<Parcel> result = lane.parcels;
+    for (std::size_t i = from; i < result.size(); ++i) {
+      for (Notice& notice : result[i].notices) {
+        notice.claimed_until = until;
+        // If not, its time had passed: still_ours() sees that.
+        if (store::update_notice(unit, notice)) ++notice.version;
+      }
     }
     return result;
   });
-  const bool still_ours = !renewed.empty() && renewed.front().id == next.id;
-  // The row at `from` keeps its place: the caller's loop goes by index.
-  lane.notices.resize(from + 1);
-  lane.notices.insert(lane.notices.end(), renewed.begin() + (still_ours ? 1 : 0), renewed.end());
-  if (still_ours) lane.notices[from] = renewed.front();
-  return still_ours;
+  lane.parcels = renewed;
 }
 
 void Outbox::give_back(Lane& lane, std::size_t from) {
-  if (from >= lane.notices.size()) return;
+  if (from >= lane.parcels.size()) return;
   store_.write([&](store::Unit& unit) {
-    for (std::size_t i = from; i < lane.notices.size(); ++i) {
-      Notice notice = lane.notices[i];
-      notice.state = NoticeState::pending;
-      notice.claimed_by.clear();
-      notice.claimed_until.reset();
-      (void)store::update_notice(unit, notice);
+    for (std::size_t i = from; i < lane.parcels.size(); ++i) {
+      for (Notice notice : lane.parcels[i].notices) {
+        notice.state = NoticeState::pending;
+        notice.claimed_by.clear();
+        notice.claimed_until.reset();
+        if (lane.parcels[i].fresh) notice.first_attempt.reset();
+        (void)store::update_notice(unit, notice);
+      }
     }
   });
 }
 
-void Outbox::record(Notice notice, const notify::Delivery& delivery) {
-  apply(notice, delivery, policy_of(*config_.get()), clock_.now());
+void Outbox::record(const Parcel& parcel, const notify::Delivery& delivery) {
+  std::vector<Notice> results = parcel.notices;
+  for (Notice& notice : results) apply(notice, delivery, policy_of(*config_.get()), clock_.now());
   try {
     store_.write([&](store::Unit& unit) {
-      Notice attempt = notice;  // the unit may run again
-      write_result(unit, attempt);
+      for (Notice attempt : results) write_result(unit, attempt);  // the unit may run again
     });
   } catch (const store::Error&) {
-    unrecorded_.lock()->push_back(notice);
+    auto unrecorded = unrecorded_.lock();
+    unrecorded->insert(unrecorded->end(), results.begin(), results.end());
     throw;
   }
-  report(notice);
+  for (const Notice& notice : results) report(notice);
 }
 
 void Outbox::write_result(store::Unit& unit, Notice& notice) {

@@ -54,12 +54,12 @@ class Outbox final : public DueWork {
 
   void record_what_is_left();
   void take_back_own_claims(base::Instant now);
-  [[nodiscard]] std::vector<store::Notice> claim(base::Instant now);
-  [[nodiscard]] std::vector<Lane> sort_into_lanes(std::vector<store::Notice> notices);
+  [[nodiscard]] std::vector<Lane> sort_into_lanes(std::vector<Parcel> parcels);
   void work_off(Lane& lane) noexcept;
-  [[nodiscard]] bool renew_claims(Lane& lane, std::size_t from);
+  [[nodiscard]] bool still_ours(Lane& lane, std::size_t at);
+  void renew_claims(Lane& lane, std::size_t from);
   void give_back(Lane& lane, std::size_t from);
-  void record(store::Notice notice, const notify::Delivery& delivery);
+  void record(const Parcel& parcel, const notify::Delivery& delivery);
   void write_result(store::Unit& unit, store::Notice& notice);
   void report(const store::Notice& notice) const;
   void update_health(const std::vector<Lane>& lanes);

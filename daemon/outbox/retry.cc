@@ -27,9 +27,9 @@ void apply(store::Notice& notice, const notify::Delivery& delivery, const RetryP
   }
   const bool refused_here =
       delivery.outcome == notify::Outcome::permanent_failure && delivery.code == 0;
-  // At least two attempts: a daemon that was down for a week does not give up at the first.
-  const bool too_old =
-      notice.attempts >= 2 && now - std::max(notice.created, notice.due) >= policy.give_up;
+  // At least two attempts: one that was interrupted for a week is tried again.
+  const base::Instant since = notice.first_attempt.value_or(std::max(notice.created, notice.due));
+  const bool too_old = notice.attempts >= 2 && now - since >= policy.give_up;
   if (refused_here || too_old) {
     notice.state = NoticeState::failed;
     notice.finished = now;
@@ -55,14 +55,28 @@ bool supersedes(const store::Notice& other, const store::Notice& notice) {
 }
 
 bool requeue_notice(store::Unit& unit, std::string_view id, base::Instant now) {
-  auto notice = store::find_notice(unit, id);
+  const auto notice = store::find_notice(unit, id);
   if (!notice || notice->state != NoticeState::failed) return false;
-  notice->state = NoticeState::pending;
-  notice->attempts = 0;
-  notice->due = now;  // the days of retrying are counted from here
-  notice->next_attempt = now;
-  notice->finished.reset();
-  return store::update_notice(unit, *notice);
+  std::vector<store::Notice> together{*notice};
+  if (!notice->digest_id.empty()) {
+    if (const auto digest = store::find_digest(unit, notice->digest_id)) {
+      for (const std::string& member : digest->members) {
+        if (member == id) continue;
+        if (auto other = store::find_notice(unit, member)) together.push_back(std::move(*other));
+      }
+    }
+  }
+  for (store::Notice& each : together) {
+    if (each.state != NoticeState::failed) continue;
+    each.state = NoticeState::pending;
+    each.attempts = 0;
+    each.first_attempt = now;  // the days of retrying are counted from here
+    each.due = now;
+    each.next_attempt = now;
+    each.finished.reset();
+    if (!store::update_notice(unit, each) && each.id == id) return false;
+  }
+  return true;
 }
 
 }  // namespace sallyport::daemon

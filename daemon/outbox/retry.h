@@ -17,7 +17,7 @@ struct RetryPolicy {
 
 /// Counts the attempt and makes the notice sent, failed, or pending until its next attempt. Failed
 /// at once only if we ourselves refused to send it; a server's refusal is retried like silence, for
-/// mailboxes and policies get mended, and given up after `give_up`.
+/// mailboxes and policies get mended, and given up after `give_up` from the first attempt.
 void apply(store::Notice& notice, const notify::Delivery& delivery, const RetryPolicy& policy,
            base::Instant now);
 
@@ -25,8 +25,8 @@ void apply(store::Notice& notice, const notify::Delivery& delivery, const RetryP
 /// then `notice` is not worth sending any more (spec/api-keys.md 7).
 [[nodiscard]] bool supersedes(const store::Notice& other, const store::Notice& notice);
 
-/// A failed notice is tried again from the start. False, and nothing changed, if it is in any other
-/// state or does not exist. Wake "outbox" after the commit.
+/// A failed notice is tried again from the start, with the others of its digest. False, and nothing
+/// changed, if it is in any other state or does not exist. Wake "outbox" after the commit.
 [[nodiscard]] bool requeue_notice(store::Unit& unit, std::string_view id, base::Instant now);
 
 }  // namespace sallyport::daemon

@@ -1,132 +1,16 @@
 // The outbox with a real store (SQLite), a real mail server and real webhooks; only time is driven.
-#include "daemon/outbox/outbox.h"
-
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <atomic>
 #include <functional>
 #include <thread>
 
-#include "notify/facts.h"
+#include "outbox_fixture.h"
 #include "store/activity.h"
-#include "tests/unit/notify/samples.h"
-#include "tests/unit/notify/servers.h"
 
 namespace sallyport::daemon {
 namespace {
 
-using base::Instant;
-using base::Seconds;
-using store::Notice;
-using store::NoticeState;
 using ::testing::HasSubstr;
-
-/// A store whose connection is lost when a test says so: before a unit's work, or after its commit,
-/// which the caller cannot tell apart.
-class FlakyStore final : public store::Store {
- public:
-  explicit FlakyStore(std::unique_ptr<store::Store> real) : real_(std::move(real)) {}
-  [[nodiscard]] store::Dialect dialect() const override { return real_->dialect(); }
-  void ping() override { real_->ping(); }
-
-  /// The first so many writes succeed; later ones fail, until this is set again.
-  std::atomic<int> good_writes{1000000};
-  std::atomic<bool> commits_before_failing{false};
-
- protected:
-  void run(bool writes, const std::function<void(store::Unit&)>& work) override {
-    if (!writes) return real_->read(work);
-    const bool fails = good_writes.fetch_sub(1) <= 0;
-    if (!fails || commits_before_failing) real_->write(work);
-    if (fails)
-      throw store::Error(store::Failure::unavailable, 2013, "the connection to the store was lost");
-  }
-
- private:
-  std::unique_ptr<store::Store> real_;
-};
-
-class OutboxTest : public ::testing::Test {
- protected:
-  OutboxTest() {
-    store::Options options;
-    options.sqlite_path = (directory_.path() / "store.db").string();
-    store_ = std::make_unique<FlakyStore>(store::open_store(std::move(options)));
-  }
-
-  /// A node that works on the store as `name` with the mail server at `port`.
-  struct Node {
-    Node(OutboxTest& test, const std::string& name, Config config)
-        : live(std::move(config)),
-          activity(name, test.clock_),
-          health(test.clock_),
-          outbox(*test.store_, live, test.clock_, health, activity),
-          clock(test.clock_) {}
-    /// Passes until nothing is due, as the scheduler does.
-    void run() {
-      while (true) {
-        const auto due = outbox.earliest();
-        if (!due || *due > clock.now()) return;
-        while (outbox.run_pass(clock.now())) {
-        }
-      }
-    }
-    LiveConfig live;
-    ActivityLog activity;
-    Health health;
-    Outbox outbox;
-    base::Clock& clock;
-  };
-
-  static Config config_for(std::uint16_t port) {
-    Config config;
-    config.smtp.host = "localhost";
-    config.smtp.port = port;
-    config.smtp.security = "none";
-    config.smtp.timeout = Seconds{5};
-    config.notify.from = "sallyport@gate1.example.com";
-    return config;
-  }
-
-  Notice add(const std::string& recipient, const std::string& subject = "k1",
-             notify::Kind kind = notify::Kind::key_expired, Seconds offset = Seconds{0},
-             store::Channel channel = store::Channel::mail) {
-    Notice notice;
-    notice.subject_type = "api_key";
-    notice.subject_id = subject;
-    notice.kind = notify::to_string(kind);
-    notice.cycle = 1;
-    notice.offset = offset.count();
-    notice.recipient = recipient;
-    notice.channel = channel;
-    notice.role = "administrator";
-    notify::Facts facts = test::sample_facts(kind);
-    facts.key->id = subject;
-    notice.facts = notify::to_json(facts);
-    notice.created = notice.due = notice.next_attempt = clock_.now();
-    notice.id = store::notice_id(notice);
-    EXPECT_TRUE(
-        store_->write([&](store::Unit& unit) { return store::insert_notice(unit, notice); }));
-    return notice;
-  }
-
-  Notice now_in_store(const Notice& notice) {
-    return *store_->read([&](store::Unit& unit) { return store::find_notice(unit, notice.id); });
-  }
-  std::int64_t count(NoticeState state) {
-    return store_->read([&](store::Unit& unit) { return store::count_notices(unit, state); });
-  }
-  std::vector<std::string> conditions(Node& node) {
-    std::vector<std::string> names;
-    for (const HealthCondition& condition : node.health.list()) names.push_back(condition.name);
-    return names;
-  }
-
-  test::ScratchDirectory directory_;
-  base::ManualClock clock_{test::sample_now};
-  std::unique_ptr<FlakyStore> store_;
-};
 
 TEST_F(OutboxTest, ADueNoticeIsSentAndTheAnswerRecorded) {
   const test::MailServer server;
@@ -225,6 +109,61 @@ TEST_F(OutboxTest, GivenUpAfterFiveDaysShownAndRequeued) {
   EXPECT_EQ(now_in_store(notice).state, NoticeState::sent);
   EXPECT_EQ(back.count(), 1U);
   EXPECT_TRUE(node.health.good());
+}
+
+/// A daemon that was down for longer than the days of retrying still has them before it.
+TEST_F(OutboxTest, TheDaysOfRetryingBeginWithTheFirstAttempt) {
+  std::uint16_t port = 0;
+  {
+    test::MailServer gone;
+    port = gone.port();
+  }
+  Node node(*this, "n1", config_for(port));
+  const Notice notice = add("admin@example.com");
+  clock_.advance(Seconds{8 * 86400});
+  const Instant begin = clock_.now();
+  while (now_in_store(notice).state == NoticeState::pending) {
+    clock_.set(now_in_store(notice).next_attempt > begin ? now_in_store(notice).next_attempt
+                                                         : begin);
+    node.run();
+  }
+  EXPECT_EQ(now_in_store(notice).state, NoticeState::failed);
+  EXPECT_EQ(now_in_store(notice).first_attempt, begin);
+  EXPECT_GE(clock_.now(), begin + Seconds{5 * 86400});
+  EXPECT_LE(clock_.now(), begin + Seconds{5 * 86400 + 3600});
+}
+
+TEST_F(OutboxTest, WhatIsCancelledDuringItsAttemptIsNotTriedAgainNorWhatWaitedBehindIt) {
+  for (const bool accepted : {false, true}) {
+    std::vector<std::string> options{"--delay", "1"};
+    if (!accepted) options.insert(options.end(), {"--fail", "451:1000"});
+    const test::MailServer server(options);
+    Node node(*this, "n1", config_for(server.port()));
+    const std::string subject = accepted ? "accepted" : "refused";
+    const auto kind = notify::Kind::key_expiring;
+    const Notice one = add("a@example.com", subject, kind, Seconds{86400});
+    const Notice other = add("b@example.com", subject, kind, Seconds{86400});
+    {
+      std::jthread pass([&] { node.run(); });
+      while (count(NoticeState::claimed) < 2) std::this_thread::yield();
+      // The first of them is being handed over or will be; the server takes a second for it.
+      EXPECT_EQ(store_->write([&](store::Unit& unit) {
+        return store::cancel_notices(unit, "api_key", subject, "key_expiring", clock_.now());
+      }),
+                2U);
+    }
+    unsigned accepted_rows = 0;
+    for (const Notice& notice : {one, other}) {
+      const NoticeState state = now_in_store(notice).state;
+      if (state == NoticeState::sent)
+        ++accepted_rows;
+      else
+        EXPECT_EQ(state, NoticeState::cancelled);
+    }
+    EXPECT_EQ(accepted_rows, server.count()) << "what a server has taken is recorded as sent";
+    EXPECT_LE(accepted_rows, accepted ? 1U : 0U);
+    EXPECT_EQ(node.outbox.earliest(), std::nullopt);
+  }
 }
 
 TEST_F(OutboxTest, ARefusedRecipientIsRetriedAndDoesNotHoldUpOthers) {
@@ -385,24 +324,6 @@ TEST_F(OutboxTest, SettingsThatCannotWorkWaitAndSaySo) {
   EXPECT_THAT(now_in_store(notice).answer, HasSubstr("missing"));
   EXPECT_THAT(conditions(node), ::testing::ElementsAre("mail.unreachable"));
 }
-
-class OutboxWebhookTest : public OutboxTest {
- protected:
-  OutboxWebhookTest() {
-    const auto path = directory_.path() / "secret";
-    std::ofstream(path) << "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n";
-    secret_file_ = path.string();
-    std::filesystem::create_directory(directory_.path() / "hooks");
-  }
-  [[nodiscard]] TableEntry webhook(const std::string& name, std::uint16_t port) const {
-    TableEntry entry;
-    entry.values["name"] = name;
-    entry.values["url"] = "http://localhost:" + std::to_string(port) + "/hook";
-    entry.values["secret_file"] = secret_file_;
-    return entry;
-  }
-  std::string secret_file_;
-};
 
 TEST_F(OutboxWebhookTest, WebhooksGoThroughTheSameLedger) {
   const std::string hooks = (directory_.path() / "hooks").string();
