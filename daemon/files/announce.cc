@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "daemon/outbox/recipients.h"
 #include "store/admins.h"
 #include "store/notices.h"
 
@@ -45,7 +46,7 @@ void announce_facts(store::Unit& unit, const Config& config, const store::Partne
   facts.instance = config.node.empty() ? host_name() : config.node;
   facts.partner = partner.name;
   facts.link = config.http.public_url;
-  for (const auto& [address, role] : recipients(unit, config, partner, to_contacts)) {
+  const auto write = [&](const std::string& recipient, store::Channel channel, notify::Role role) {
     facts.role = role;
     store::Notice row;
     row.subject_type = subject_type;
@@ -53,12 +54,19 @@ void announce_facts(store::Unit& unit, const Config& config, const store::Partne
     row.kind = notify::to_string(facts.kind);
     row.cycle = base::to_unix(cycle);
     row.offset = facts.offset.count();
-    row.recipient = address;
+    row.recipient = recipient;
+    row.channel = channel;
     row.role = notify::to_string(role);
     row.facts = notify::to_json(facts);
     row.created = row.due = row.next_attempt = facts.happened_at;
     row.id = store::notice_id(row);
     static_cast<void>(store::insert_notice(unit, row));  // it is there already: announced
+  };
+  for (const auto& [address, role] : recipients(unit, config, partner, to_contacts)) {
+    write(address, store::Channel::mail, role);
+  }
+  for (const std::string& webhook : webhooks_for(config, facts.kind)) {
+    write(webhook, store::Channel::webhook, notify::Role::webhook);
   }
 }
 

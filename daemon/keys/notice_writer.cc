@@ -6,6 +6,7 @@
 #include "daemon/activity/activity_log.h"
 #include "daemon/keys/key_checks.h"
 #include "daemon/lifecycle/exposure.h"
+#include "daemon/outbox/recipients.h"
 #include "store/admins.h"
 
 namespace sallyport::daemon {
@@ -120,13 +121,8 @@ std::vector<Recipient> NoticeWriter::recipients(const store::ApiKey& key, Kind k
   if (is_exposure(kind)) list.add(config_.notify.security_contact, Role::security_contact);
   if (is_expiry(kind) && key.contact) list.add(key.contact->email, Role::key_contact);
   std::vector<Recipient> out = list.take();
-  for (const auto& webhook : config_.notify.webhooks) {
-    const auto kinds = webhook.list("kinds");
-    if (!kinds.empty() && std::find(kinds.begin(), kinds.end(),
-                                    std::string(notify::to_string(kind))) == kinds.end()) {
-      continue;
-    }
-    out.push_back({webhook.text("name"), Channel::webhook, Role::webhook});
+  for (std::string& name : webhooks_for(config_, kind)) {
+    out.push_back({std::move(name), Channel::webhook, Role::webhook});
   }
   return out;
 }
