@@ -21,6 +21,7 @@
 
 #include "base/c_handle.h"
 #include "sftp/channel.h"
+#include "sftp/hash_thread.h"
 #include "sftp/interrupt.h"
 #include "sftp/login.h"
 #include "sftp/session.h"
@@ -47,6 +48,7 @@ class Connection {
     peer_copy_.reset(::fcntl(setup_.peer.get(), F_DUPFD_CLOEXEC, 3));
     catch_signals();
     connect_broker();
+    hash_thread_.emplace([this] { setup_.sandbox->enter_hash_thread(); });
     setup_.sandbox->enter_before_login();
     set_grace(setup_.config.login_grace_seconds);
 
@@ -105,7 +107,7 @@ class Connection {
     login.banner = setup_.config.login_banner;
     login.enter_partner = [this](base::UniqueFd directory, LoginAnswer answer) {
       setup_.sandbox->enter_after_login(directory.get());
-      context_.emplace(*broker_, std::move(directory), std::move(answer));
+      context_.emplace(*broker_, std::move(directory), std::move(answer), &*hash_thread_);
     };
     login.open_channel = [this]() -> ssh_channel { return open_channel(); };
     login_.emplace(ssh_.get(), broker_ ? &*broker_ : nullptr, std::move(login));
@@ -253,6 +255,7 @@ class Connection {
   ConnectionSetup setup_;
   base::UniqueFd peer_copy_;
   std::optional<BrokerClient> broker_;
+  std::optional<HashThread> hash_thread_;
   std::optional<SessionContext> context_;
   SshSession ssh_;
   std::optional<Login> login_;

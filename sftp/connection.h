@@ -2,7 +2,8 @@
 //
 // run_connection() is called in the child right after fork and never returns to the parent's code:
 // its result is the child's exit status. It enters the sandbox before it reads anything from the
-// peer. Single-threaded; fails by its exit status and by what it tells the daemon.
+// peer. Has one thread beside its own (hash_thread.h); fails by its exit status and by what it
+// tells the daemon.
 #pragma once
 
 #include <cstdint>

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "base/error.h"
 
@@ -94,41 +95,61 @@ constexpr std::array before_login_only{SCMP_SYS(landlock_create_ruleset),
                                        SCMP_SYS(landlock_add_rule),
                                        SCMP_SYS(landlock_restrict_self), SCMP_SYS(seccomp)};
 
-void check(int result, const char* doing) {
+constexpr std::array hashing{SCMP_SYS(pread64), SCMP_SYS(futex),          SCMP_SYS(madvise),
+                             SCMP_SYS(munmap),  SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall),
+                             SCMP_SYS(exit),    SCMP_SYS(exit_group)};
+
+constexpr const char* doing = "prepare the system call filter";
+
+void check(int result) {
   if (result < 0) fail(-result, doing);
 }
 
-std::vector<sock_filter> compile(bool before_login) {
+Filter new_filter() {
   // What is not known is refused, not deadly: a newer libc may try a call and do without.
-  const Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
-  if (!filter) fail(ENOMEM, "prepare the system call filter");
-  constexpr const char* doing = "prepare the system call filter";
+  Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
+  if (!filter) fail(ENOMEM, doing);
   for (const int call : deadly)
-    check(seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, call, 0), doing);
-  for (const int call : always)
-    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0), doing);
-  if (before_login) {
-    for (const int call : before_login_only)
-      check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0), doing);
-  }
-  // New memory, but never executable. (The library's macros are C, which clang warns of.)
-  const scmp_arg_cmp no_exec{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
-  for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
-    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1, no_exec), doing);
-  }
-  // The daemon's end of the broker connection raises SIGIO.
-  for (const int command : {F_GETFL, F_SETFL, F_SETOWN, F_GETFD, F_SETFD}) {
-    const scmp_arg_cmp same_command{1, SCMP_CMP_EQ, static_cast<scmp_datum_t>(command), 0};
-    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, same_command), doing);
-  }
+    check(seccomp_rule_add(filter.get(), SCMP_ACT_KILL_PROCESS, call, 0));
+  return filter;
+}
+
+void allow(const Filter& filter, std::span<const int> calls) {
+  for (const int call : calls) check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0));
+}
+
+std::vector<sock_filter> program_of(const Filter& filter) {
   const base::UniqueFd file(::memfd_create("filter", MFD_CLOEXEC));
   if (!file) fail(errno, doing);
-  check(seccomp_export_bpf(filter.get(), file.get()), doing);
+  check(seccomp_export_bpf(filter.get(), file.get()));
   const off_t size = ::lseek(file.get(), 0, SEEK_END);
   std::vector<sock_filter> program(static_cast<std::size_t>(size) / sizeof(sock_filter));
   if (::pread(file.get(), program.data(), static_cast<std::size_t>(size), 0) != size)
     fail(EIO, doing);
   return program;
+}
+
+std::vector<sock_filter> compile_hash_thread() {
+  const Filter filter = new_filter();
+  allow(filter, hashing);
+  return program_of(filter);
+}
+
+std::vector<sock_filter> compile(bool before_login) {
+  const Filter filter = new_filter();
+  allow(filter, always);
+  if (before_login) allow(filter, before_login_only);
+  // New memory, but never executable. (The library's macros are C, which clang warns of.)
+  const scmp_arg_cmp no_exec{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
+  for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
+    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1, no_exec));
+  }
+  // The daemon's end of the broker connection raises SIGIO.
+  for (const int command : {F_GETFL, F_SETFL, F_SETOWN, F_GETFD, F_SETFD}) {
+    const scmp_arg_cmp same_command{1, SCMP_CMP_EQ, static_cast<scmp_datum_t>(command), 0};
+    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, same_command));
+  }
+  return program_of(filter);
 }
 
 }  // namespace
@@ -154,6 +175,7 @@ SandboxPlan::SandboxPlan(const std::string& partners_root, bool allow_weak)
   if (filters_) {
     before_login_ = compile(true);
     after_login_ = compile(false);
+    hash_thread_ = compile_hash_thread();
   }
 }
 
@@ -181,7 +203,8 @@ void SandboxPlan::restrict_files(int below) const {
   landlock_path_beneath_attr rule{};
   rule.allowed_access = granted;
   rule.parent_fd = below;
-  if (::syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) {
+  if (below >= 0 &&
+      ::syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) {
     fail(errno, "add a landlock rule");
   }
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0)
@@ -207,6 +230,12 @@ void SandboxPlan::enter_before_login() const {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(errno, "give up new privileges");
   restrict_files(partners_root_.get());
   if (filters_) install(before_login_);
+}
+
+void SandboxPlan::enter_hash_thread() const {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(errno, "give up new privileges");
+  restrict_files(-1);
+  if (filters_) install(hash_thread_);
 }
 
 void SandboxPlan::enter_after_login(int partner_directory) const {

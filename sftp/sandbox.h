@@ -12,6 +12,8 @@
 //   after login:  landlock with the one partner's directory, and a filter without the calls that
 //   set
 //                 the layers up
+//   hash thread:  landlock with nothing, and a filter that lets it read what is open and wait. Both
+//                 kinds of fence are of a thread; this one is no way around the first thread's.
 //
 // Single-threaded. Throws base::SystemError; a child that cannot enter a layer must exit.
 #pragma once
@@ -44,8 +46,11 @@ class SandboxPlan {
 
   void enter_before_login() const;
   void enter_after_login(int partner_directory) const;
+  /// By the hash thread itself, before login.
+  void enter_hash_thread() const;
 
  private:
+  /// `below` -1: nothing at all.
   void restrict_files(int below) const;
   static void install(const std::vector<sock_filter>& filter);
 
@@ -54,6 +59,7 @@ class SandboxPlan {
   bool filters_ = true;
   std::vector<sock_filter> before_login_;
   std::vector<sock_filter> after_login_;
+  std::vector<sock_filter> hash_thread_;
   std::string missing_;
 };
 

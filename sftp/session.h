@@ -53,11 +53,13 @@ struct Counters {
 };
 
 struct SessionContext {
-  SessionContext(BrokerClient& broker_client, base::UniqueFd partner_directory, LoginAnswer answer)
+  /// `hash_thread` may be null; it outlives the context.
+  SessionContext(BrokerClient& broker_client, base::UniqueFd partner_directory, LoginAnswer answer,
+                 HashThread* hash_thread = nullptr)
       : broker(broker_client),
         login(std::move(answer)),
         tree(std::move(partner_directory)),
-        staging(tree, login.session_id),
+        staging(tree, login.session_id, hash_thread),
         quota(broker, login.limits),
         throttle(login.limits.bytes_per_second) {}
 

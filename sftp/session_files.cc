@@ -213,7 +213,7 @@ Code Session::write_at(Handle& handle, std::uint64_t offset, std::span<const std
   context_.throttle.spend(done, std::chrono::steady_clock::now());
   if (handle.upload) {
     handle.upload->touched = true;
-    handle.upload->hash.written(offset, data.first(done));
+    handle.upload->hash.written(handle.descriptor(), offset, data.first(done));
     if (!handle.upload->written.add(offset, offset + done)) {
       why = "Too many separate pieces";
       return Code::failure;

@@ -10,20 +10,38 @@
 
 namespace sallyport::sftp {
 
-void GrowingHash::written(std::uint64_t offset, std::span<const std::uint8_t> data) {
-  if (offset == position_) {
-    stream_.update(data);
-    position_ += data.size();
-  } else if (offset < position_) {
-    rewritten_ = true;
-  }
+GrowingHash::~GrowingHash() {
+  if (in_thread_) thread_->drop();
+}
+
+void GrowingHash::written(int fd, std::uint64_t offset, std::span<const std::uint8_t> data) {
+  if (rewritten_ || offset > position_) return;
+  if (offset < position_) return rewritten();
+  position_ += data.size();
+  if (in_thread_) return thread_->grown(position_);
+  stream_.update(data);
+  if (thread_ == nullptr || position_ < HashThread::least_bytes || !thread_->free()) return;
+  thread_->take(std::move(stream_), fd, position_);
+  in_thread_ = true;
 }
 
 void GrowingHash::truncated(std::uint64_t size) {
-  if (size < position_) rewritten_ = true;
+  if (size < position_) rewritten();
+}
+
+void GrowingHash::rewritten() {
+  rewritten_ = true;
+  if (in_thread_) thread_->drop();
+  in_thread_ = false;
 }
 
 std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size) {
+  if (in_thread_) {
+    in_thread_ = false;
+    auto stream = thread_->finish(position_);
+    if (!stream) return std::nullopt;
+    stream_ = std::move(*stream);
+  }
   if (rewritten_) {
     stream_ = base::Sha256Stream();
     position_ = 0;
@@ -65,7 +83,7 @@ bool Staging::add_name(const VirtualPath& path, std::string& staging_name) {
 }
 
 std::unique_ptr<Upload> Staging::create(const VirtualPath& path) {
-  auto upload = std::make_unique<Upload>();
+  auto upload = std::make_unique<Upload>(hash_thread_);
   upload->path = path;
   if (!add_name(path, upload->staging_name)) return nullptr;
   upload->fd = open_beneath(tree_.staging(), upload->staging_name.c_str(),
@@ -75,7 +93,7 @@ std::unique_ptr<Upload> Staging::create(const VirtualPath& path) {
 
 std::unique_ptr<Upload> Staging::resume(const VirtualPath& path, const struct stat& status,
                                         Use use) {
-  auto upload = std::make_unique<Upload>();
+  auto upload = std::make_unique<Upload>(hash_thread_);
   upload->path = path;
   if (!add_name(path, upload->staging_name)) return nullptr;
   const int folder = tree_.parent(path);

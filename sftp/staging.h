@@ -15,27 +15,41 @@
 #include "base/bytes.h"
 #include "base/c_handle.h"
 #include "sftp/areas.h"
+#include "sftp/hash_thread.h"
 #include "sftp/ranges.h"
 #include "sftp/tree.h"
 
 namespace sallyport::sftp {
 
 /// SHA-256 of a file that is being written: of each piece as it comes while they come in order, and
-/// of what is left over by reading it back at the end.
+/// of what is left over by reading it back at the end. Large files are left to the second thread
+/// where there is one and it is free. Must go before the file is closed.
 class GrowingHash {
  public:
-  void written(std::uint64_t offset, std::span<const std::uint8_t> data);
+  explicit GrowingHash(HashThread* thread = nullptr) : thread_(thread) {}
+  ~GrowingHash();
+  GrowingHash(const GrowingHash&) = delete;
+  GrowingHash& operator=(const GrowingHash&) = delete;
+
+  /// `data` is in the file `fd` at `offset`.
+  void written(int fd, std::uint64_t offset, std::span<const std::uint8_t> data);
   void truncated(std::uint64_t size);
   /// nullopt with errno set if the file cannot be read back.
   [[nodiscard]] std::optional<base::Sha256> finish(int fd, std::uint64_t size);
 
  private:
+  void rewritten();
+
+  HashThread* thread_;
+  bool in_thread_ = false;
   base::Sha256Stream stream_;
   std::uint64_t position_ = 0;
   bool rewritten_ = false;  ///< something before position_ has changed
 };
 
 struct Upload {
+  explicit Upload(HashThread* thread) : hash(thread) {}
+
   VirtualPath path;
   base::UniqueFd fd;
   std::string staging_name;
@@ -51,7 +65,9 @@ struct Upload {
 
 class Staging {
  public:
-  Staging(Tree& tree, std::string session_id) : tree_(tree), session_id_(std::move(session_id)) {}
+  /// `hash_thread` may be null.
+  Staging(Tree& tree, std::string session_id, HashThread* hash_thread)
+      : tree_(tree), session_id_(std::move(session_id)), hash_thread_(hash_thread) {}
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
@@ -79,6 +95,7 @@ class Staging {
 
   Tree& tree_;
   std::string session_id_;
+  HashThread* hash_thread_;
   base::UniqueFd names_;
   std::uint64_t count_ = 0;
   bool left_behind_ = false;  ///< a file stays in staging/: so does the list of names

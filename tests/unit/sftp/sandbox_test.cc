@@ -21,7 +21,9 @@
 #include <fstream>
 #include <functional>
 
+#include "base/bytes.h"
 #include "base/error.h"
+#include "sftp/hash_thread.h"
 #include "sftp/tree.h"
 
 namespace sallyport::sftp {
@@ -62,6 +64,24 @@ class SandboxTest : public testing::Test {
       ::_exit(attempt(partner));
     }
     ::close(partner);
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
+  }
+  /// The same in the hash thread of such a child.
+  int in_sandbox_with_thread(const std::function<int(int partner)>& attempt) {
+    const SandboxPlan plan((root_ / "partners").string(), false);
+    const base::UniqueFd partner(
+        ::open((root_ / "partners" / "acme").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const pid_t child = ::fork();
+    if (child == 0) {
+      int result = 255;
+      const HashThread thread([&plan, &attempt, &partner, &result] {
+        plan.enter_hash_thread();
+        result = attempt(partner.get());
+      });
+      ::_exit(result);
+    }
     int status = 0;
     EXPECT_EQ(::waitpid(child, &status, 0), child);
     return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -187,6 +207,51 @@ TEST_F(SandboxTest, MemoryIsLimitedAndCannotBeDumped) {
   EXPECT_EQ(owner.st_uid, 0U) << "what cannot be dumped belongs to root";
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
+}
+
+// The fences are of a thread: the second one must not be the way around those of the first.
+TEST_F(SandboxTest, TheHashThreadCanReadWhatIsOpenAndNothingElse) {
+  const auto in_thread = [this](const std::function<int(int)>& attempt) {
+    return in_sandbox_with_thread(attempt);
+  };
+  EXPECT_EQ(
+      in_thread([](int partner) {
+        struct {
+          std::uint64_t flags = O_RDONLY, mode = 0, resolve = 0;
+        } how;
+        return error_of(::syscall(SYS_openat2, partner, "tree/Shared/file", &how, sizeof(how)));
+      }),
+      EPERM);
+  EXPECT_EQ(in_thread([](int) { return error_of(::socket(AF_INET, SOCK_STREAM, 0)); }), EPERM);
+  EXPECT_EQ(in_thread([](int) { return error_of(::write(1, "x", 1)); }), EPERM);
+  EXPECT_EQ(in_thread([](int partner) { return error_of(::unlinkat(partner, "tree", 0)); }), EPERM);
+  EXPECT_EQ(in_thread([](int) { return error_of(::syscall(SYS_fork)); }), killed);
+  EXPECT_EQ(in_thread([](int) {
+              char* const none[] = {nullptr};
+              return error_of(::execve("/bin/true", none, none));
+            }),
+            killed);
+}
+
+TEST_F(SandboxTest, TheHashThreadWorksInTheSandbox) {
+  const base::UniqueFd file(
+      ::open((root_ / "partners/acme/tree/Shared/file").c_str(), O_RDONLY | O_CLOEXEC));
+  const SandboxPlan plan((root_ / "partners").string(), false);
+  const base::UniqueFd partner(::open((root_ / "partners/acme").c_str(), O_PATH | O_CLOEXEC));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // Started in the child: threads do not survive a fork.
+    HashThread thread([&plan] { plan.enter_hash_thread(); });
+    plan.enter_before_login();
+    plan.enter_after_login(partner.get());
+    thread.take(base::Sha256Stream(), file.get(), 0);
+    thread.grown(4);
+    auto stream = thread.finish(4);
+    ::_exit(stream && stream->finish() == base::sha256("acme") ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(SandboxTest, AMissingPartnersRootIsSaidClearly) {
