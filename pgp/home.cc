@@ -136,6 +136,7 @@ void Home::start() {
   }
   make_directories();
   probe();
+  ready_ = true;
 }
 
 void Home::make_directories() {
@@ -269,6 +270,13 @@ Home::Agent& Home::pick() {
 }
 
 Home::Result Home::run(const GpgJob& job) {
+  if (!ready_) {
+    // gpg would look at a home without keys and call every message one for somebody else.
+    Result result;
+    result.agent_away = true;
+    result.run.log = "the PGP home is not in order yet";
+    return result;
+  }
   Agent& agent = pick();
   struct Busy {
     explicit Busy(std::atomic<int>& jobs) : count(jobs) { ++count; }

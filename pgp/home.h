@@ -49,6 +49,8 @@ class Home {
   void start();
   void stop() noexcept;
   void probe();
+  /// False until start() has succeeded: nothing can be said about a message then.
+  [[nodiscard]] bool is_ready() const { return ready_; }
 
   [[nodiscard]] const std::filesystem::path& directory() const { return options_.home; }
   [[nodiscard]] std::filesystem::path keyring_directory() const {
@@ -88,6 +90,7 @@ class Home {
   EngineOptions options_;
   std::filesystem::path limiter_;
   std::vector<std::unique_ptr<Agent>> agents_;
+  std::atomic<bool> ready_{false};  // start() has succeeded
 };
 
 }  // namespace sallyport::pgp

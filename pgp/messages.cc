@@ -163,6 +163,10 @@ Verdict Engine::decrypt_and_verify(int input, int output, const Acceptance& acce
   (void)size_of(output, "the output");
   verdict.inspection = inspect(input);
   verdict.recipients = verdict.inspection.recipients;
+  if (!implementation_->home.is_ready()) {
+    verdict.reason = Reason::agent_away;
+    return verdict;
+  }
   const auto own_keys = implementation_->own_keys();
   verdict.reason = judge_form(verdict.inspection, acceptance, key_ids_of(*own_keys));
   if (verdict.reason != Reason::none) return verdict;

@@ -91,6 +91,12 @@ void DeferredStore::run(bool writes, const std::function<void(store::Unit&)>& wo
       store->read(work);
     }
   } catch (const store::Error& error) {
+    // SQLite has one writer, ours: who still holds the lock after all our tries is somebody else.
+    if (error.kind() == store::Failure::conflict && config_.driver == "sqlite") {
+      const store::Error locked(store::Failure::unavailable, error.code(), error.what());
+      answered(&locked);
+      throw locked;
+    }
     answered(&error);
     throw;
   }

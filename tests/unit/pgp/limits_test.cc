@@ -176,6 +176,21 @@ TEST_F(Limits, AgentThatDiedIsStartedAgain) {
   w.gateway.probe();
 }
 
+// An empty home knows no key: every message would look like one for somebody else.
+TEST_F(Limits, BeforeTheHomeIsInOrderMessagesWait) {
+  const fs::path message = w.new_path();
+  base::write_file_durably(message, w.partner.gpg({"--encrypt", "-r", w.our_key}, w.text));
+  base::write_file_durably(w.directory.path() / "no-home", "x");
+  EngineOptions options;
+  options.home = w.directory.path() / "no-home";
+  Engine engine(options);
+  EXPECT_THROW(engine.start(), PgpError);
+  const Verdict verdict = engine.decrypt_and_verify(message, w.new_path(), w.lax());
+  EXPECT_EQ(verdict.reason, Reason::agent_away);
+  std::string text;
+  EXPECT_EQ(engine.clear_sign("x", w.our_key, text).reason, Reason::agent_away);
+}
+
 TEST_F(Limits, ManyThreadsAtOnce) {
   const std::string good =
       w.partner.gpg({"--encrypt", "--sign", "-u", w.curve_key, "-r", w.our_key}, w.text);
