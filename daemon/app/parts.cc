@@ -136,6 +136,9 @@ Parts::Parts(const Launch& launch, Config config)
     broker_ = std::make_unique<BrokerServer>(
         BrokerParts{store_, config_, clock, health, bans_, files_->journal()});
     partners_->set_sessions(*broker_);
+    partners_->set_observer([this] {
+      if (files_started_) files_->partners_changed();
+    });
   }
   add_routes();
   server = std::make_unique<Server>(server_options(*now, launch_.test_clock), router_,
@@ -207,9 +210,10 @@ void Parts::open_store() {
       case store::Failure::conflict:
       case store::Failure::full:
       case store::Failure::duplicate:
-        base::log_error("store.unavailable", {}, "{}", error.what());
-        break;
+        break;  // health says so
     }
+  } catch (const base::Error& error) {
+    throw ConfigError(fmt::format("store.password_file cannot be used: {}", error.what()));
   }
 }
 
@@ -237,7 +241,6 @@ void Parts::with_store() {
     scheduler.wake_all();
   });
   bans_.load();
-  if (broker_) partners_->make_all_directories();
 }
 
 bool Parts::complete() {
@@ -247,21 +250,29 @@ bool Parts::complete() {
     store_was_open_ = true;
     scheduler.wake_all();
   }
-  if (pgp_ && !pgp_started_) {
+  bool all = true;
+  // What one of these lacks keeps neither keys nor the others from working.
+  const auto attempt = [&](auto& done, std::string_view condition, const auto& work) {
+    if (done) return;
     try {
-      pgp_->start();
-      pgp_started_ = true;
-      health.clear("pgp.unavailable");
+      work();
+      done = true;
+      if (!condition.empty()) health.clear(condition);
+    } catch (const store::Error&) {
+      throw;
     } catch (const base::Error& error) {
-      // Files wait for their agent; keys and plain files need none.
-      health.raise("pgp.unavailable", error.what());
+      if (!condition.empty()) health.raise(condition, error.what());
+      all = false;
     }
+  };
+  if (pgp_) attempt(pgp_started_, "pgp.unavailable", [this] { pgp_->start(); });
+  if (broker_) {
+    attempt(directories_made_, "partners.directories",
+            [this] { partners_->make_all_directories(); });
   }
-  if (files_ && !files_started_) {
-    files_->start();
-    files_started_ = true;
-  }
-  return !pgp_ || pgp_started_;
+  // Says in health by itself what it lacks.
+  if (files_) attempt(files_started_, "", [this] { files_->start(); });
+  return all;
 }
 
 void Parts::keep_trying() {
@@ -288,7 +299,7 @@ void Parts::start() {
     try {
       done = complete();
     } catch (const store::Error& error) {
-      base::log_error("store.unavailable", {}, "{}", error.what());
+      base::log_warning("daemon.waits", {}, "Not everything has started yet: {}", error.what());
     }
   }
   leadership_.start([this] { scheduler.wake_all(); });

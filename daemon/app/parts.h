@@ -6,6 +6,7 @@
 // or a PGP agent that is away) is health, and tried again until it does.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -95,7 +96,8 @@ class Parts {
 
   bool store_was_open_ = false;
   bool pgp_started_ = false;
-  bool files_started_ = false;
+  bool directories_made_ = false;
+  std::atomic<bool> files_started_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
