@@ -130,6 +130,16 @@ pgp::Engine& PartnerService::pgp() const {
   return *parts_.pgp;
 }
 
+void PartnerService::tell_of_change() const noexcept {
+  try {
+    if (changed_) changed_();
+  } catch (const std::exception& error) {
+    // The change itself is kept; who was to be told looks for itself within a minute.
+    base::log_error("partner.observer", {}, "A change of partners was not followed up: {}",
+                    error.what());
+  }
+}
+
 void PartnerService::log(store::Unit& unit, const Caller& caller, const std::string& operation,
                          const std::string& partner, Json changes) const {
   ActivityEntry entry;
@@ -159,7 +169,7 @@ PartnerView PartnerService::create(const Caller& caller, const std::string& name
     make_partner_directories(*config, name, policy_for(*config, partner));
   }
   try {
-    return parts_.store.write([&](store::Unit& unit) {
+    PartnerView view = parts_.store.write([&](store::Unit& unit) {
       if (store::find_partner(unit, name)) {
         throw ProblemError(409, "PARTNER_EXISTS",
                            fmt::format("There is a partner '{}' already.", name));
@@ -168,6 +178,8 @@ PartnerView PartnerService::create(const Caller& caller, const std::string& name
       log(unit, caller, "CREATE", name, changes);
       return view_of(unit, partner);
     });
+    tell_of_change();
+    return view;
   } catch (const store::Error& error) {
     if (error.kind() != store::Failure::duplicate) throw;
     throw ProblemError(409, "PARTNER_EXISTS",
@@ -214,6 +226,7 @@ PartnerView PartnerService::update(const Caller& caller, const std::string& name
   if (config->gateway.enabled) {
     make_partner_directories(*config, name, policy_for(*config, view.partner));
   }
+  tell_of_change();
   return view;
 }
 
@@ -383,7 +396,7 @@ store::PgpKey PartnerService::add_pgp_key(const Caller& caller, const std::strin
     return row;
   });
   parts_.waker.wake("credentials");
-  parts_.waker.wake("files");  // files that wait for a usable key
+  tell_of_change();
   return key;
 }
 
@@ -420,7 +433,7 @@ store::PgpKey PartnerService::make_own_key(const Caller& caller,
     return kept;
   });
   parts_.waker.wake("credentials");
-  parts_.waker.wake("files");
+  tell_of_change();
   return row;
 }
 
@@ -436,7 +449,7 @@ store::PgpKey PartnerService::import_own_key(const Caller& caller, std::string_v
     return kept;
   });
   parts_.waker.wake("credentials");
-  parts_.waker.wake("files");
+  tell_of_change();
   return row;
 }
 

@@ -69,6 +69,9 @@ class PartnerService {
   explicit PartnerService(const PartnerServiceParts& parts) : parts_(parts) {}
   /// Set once before threads start.
   void set_sessions(SessionControl& sessions) { sessions_ = &sessions; }
+  /// Told after the commit that a partner, its policies or a PGP key is new or changed, in the
+  /// thread that did it. Set once before threads start.
+  void set_observer(std::function<void()> changed) { changed_ = std::move(changed); }
 
   PartnerView create(const Caller& caller, const std::string& name, const PartnerInput& input);
   [[nodiscard]] PartnerView get(const std::string& name);
@@ -98,6 +101,7 @@ class PartnerService {
 
  private:
   [[nodiscard]] pgp::Engine& pgp() const;
+  void tell_of_change() const noexcept;
   PartnerView change(const Caller& caller, const std::string& name, const std::string& operation,
                      const std::function<Json(store::Partner&)>& apply);
   store::PgpKey keep_pgp_key(store::Unit& unit, const std::string& partner, const pgp::Key& key,
@@ -107,6 +111,7 @@ class PartnerService {
 
   PartnerServiceParts parts_;
   SessionControl* sessions_ = nullptr;
+  std::function<void()> changed_;
 };
 
 }  // namespace sallyport::daemon
