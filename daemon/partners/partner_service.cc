@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/file_io.h"
 #include "base/log.h"
 #include "daemon/config/rows.h"
 #include "daemon/http/router.h"
@@ -459,6 +460,7 @@ std::vector<store::PgpKey> PartnerService::own_keys() {
 
 void PartnerService::make_all_directories() {
   const auto config = parts_.config.get();
+  base::make_directories(config->gateway.partners_root, 0700);
   const auto partners =
       parts_.store.read([](store::Unit& unit) { return store::list_partners(unit); });
   for (const store::Partner& partner : partners) {
