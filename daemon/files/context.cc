@@ -44,7 +44,9 @@ Directory FileContext::spool(std::string_view name) const {
 }
 
 Directory FileContext::inbound_staging() const {
-  return Directory::open(config.get()->files.inbound).make(".staging", 0700);
+  // What is made here gets the applications' group by the set-group-id bit: the daemon's sandbox
+  // does not let it give files away.
+  return Directory::open(config.get()->files.inbound).make(".staging", 02700);
 }
 
 Directory FileContext::inbound(std::string_view partner, std::string_view object,
