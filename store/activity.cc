@@ -153,6 +153,13 @@ std::vector<std::string> activity_nodes(Unit& unit) {
   return all_of<std::string>(query, [](Query& row, std::string& node) { row.read(node); });
 }
 
+std::optional<ActivityEnd> activity_end(Unit& unit, std::string_view node) {
+  Query query(unit, Sql::activity_end);
+  query.bind(node);
+  return first_of<ActivityEnd>(
+      query, [](Query& row, ActivityEnd& end) { row.read(end.sequence, end.hash); });
+}
+
 std::optional<Activity> activity_head(Unit& unit, std::string_view node) {
   Query query(unit, Sql::activity_head);
   query.bind(node);

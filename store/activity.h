@@ -67,7 +67,14 @@ struct ActivityFilter {
 /// A node's chain in order of sequence, after `after`.
 [[nodiscard]] std::vector<Activity> activity_chain(Unit& unit, std::string_view node,
                                                    std::int64_t after, unsigned limit);
+/// Those with a chain, or with a checkpoint of one.
 [[nodiscard]] std::vector<std::string> activity_nodes(Unit& unit);
+/// Where a node's chain is said to end: what the next row will be linked to.
+struct ActivityEnd {
+  std::int64_t sequence = 0;
+  base::Sha256 hash{};
+};
+[[nodiscard]] std::optional<ActivityEnd> activity_end(Unit& unit, std::string_view node);
 /// The last row of a node's chain.
 [[nodiscard]] std::optional<Activity> activity_head(Unit& unit, std::string_view node);
 /// The highest sequence of a node's rows older than `before`; 0 if there is none.

@@ -278,7 +278,9 @@ constexpr std::array entries{
     Entry{Sql::activity_chain,
           "SELECT " ACTIVITY
           " FROM activity WHERE node = ? AND sequence_number > ? ORDER BY sequence_number LIMIT ?"},
-    Entry{Sql::activity_nodes, "SELECT node FROM activity_head ORDER BY node"},
+    Entry{Sql::activity_nodes,
+          "SELECT node FROM activity_head UNION SELECT node FROM activity_checkpoint ORDER BY node"},
+    Entry{Sql::activity_end, "SELECT sequence_number, hash FROM activity_head WHERE node = ?"},
     Entry{Sql::activity_head,
           "SELECT " ACTIVITY " FROM activity WHERE node = ? ORDER BY sequence_number DESC LIMIT 1"},
     Entry{Sql::last_activity_before,

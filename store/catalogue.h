@@ -129,6 +129,7 @@ enum class Sql : std::uint16_t {
   activity_chain,
   activity_nodes,
   activity_head,
+  activity_end,
   last_activity_before,
   prune_activity,
   insert_checkpoint,

@@ -29,6 +29,8 @@ class Verifier {
 
   ChainReport run() {
     read_checkpoints();
+    // Before the rows: what is appended meanwhile lies behind it.
+    end_ = store_.read([&](store::Unit& unit) { return store::activity_end(unit, report_.node); });
     std::int64_t after = 0;
     while (true) {
       const auto page = store_.read([&](store::Unit& unit) {
@@ -87,6 +89,9 @@ class Verifier {
         report_.vouched = row.sequence;
       }
     }
+    if (end_ && row.sequence == end_->sequence && row.hash != end_->hash) {
+      find("row " + std::to_string(row.sequence) + " is not what the next row would follow");
+    }
     ++report_.rows;
     last_ = row;
     report_.last = row.sequence;
@@ -107,11 +112,16 @@ class Verifier {
   }
 
   void check_end() {
-    if (checkpoints_.empty()) return;
-    const std::int64_t newest = checkpoints_.rbegin()->first;
+    const std::int64_t newest = checkpoints_.empty() ? 0 : checkpoints_.rbegin()->first;
     if (newest > report_.last) {
       find("rows " + std::to_string(report_.last + 1) + " to " + std::to_string(newest) +
            " were cut off the end: there is a checkpoint of row " + std::to_string(newest));
+    } else if (end_ && end_->sequence > report_.last) {
+      find("rows " + std::to_string(report_.last + 1) + " to " + std::to_string(end_->sequence) +
+           " were cut off the end: the next row would follow row " +
+           std::to_string(end_->sequence));
+    } else if (!end_ || end_->sequence < newest) {
+      find("where the chain ends was changed: the next row would not follow the last one");
     }
   }
 
@@ -124,6 +134,7 @@ class Verifier {
   const base::Secret& credential_;
   ChainReport report_;
   std::map<std::int64_t, Checkpoint> checkpoints_;
+  std::optional<store::ActivityEnd> end_;
   store::Activity last_;
 };
 
