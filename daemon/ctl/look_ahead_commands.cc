@@ -218,8 +218,7 @@ void add_import(CLI::App& key, Context& context) {
           (*dry_run ? " keys could be imported; nothing was written." : " keys were imported."),
       Style::good);
   context.line("In the coming 60 days, if nobody touches them:", Style::strong);
-  Json events = answer["next60Days"];
-  print_events(context, events, "Nothing will happen.");
+  print_events(context, answer["next60Days"], "Nothing will happen.");
 });
 }  // namespace
 

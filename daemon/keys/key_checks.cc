@@ -258,6 +258,10 @@ store::Contact checked_contact(const store::Contact& contact) {
   if (const auto problem = notify::mail_address_problem(out.email)) {
     refuse("INVALID_FIELD", "contact.email: " + *problem);
   }
+  // No mail system tells people apart by the case of an address, so neither does uniqueness.
+  for (char& c : out.email) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
   return out;
 }
 

@@ -48,6 +48,12 @@ Json millis(const std::optional<base::Instant>& instant) {
   return instant ? Json(base::to_unix(*instant) * 1000) : Json();
 }
 
+Json contact_json(const store::Contact& contact) {
+  return Json::object({{"firstName", contact.first_name},
+                       {"lastName", contact.last_name},
+                       {"email", contact.email}});
+}
+
 Json key_json(const store::ApiKey& key, const KeyView& view) {
   Json out =
       Json::object({{"id", key.id},
@@ -76,9 +82,7 @@ Json key_json(const store::ApiKey& key, const KeyView& view) {
       permissions.push(Json::object({{"object", each.object}, {"action", each.action}}));
     }
     out.set("permissions", std::move(permissions));
-    out.set("contact", Json::object({{"firstName", key.contact->first_name},
-                                     {"lastName", key.contact->last_name},
-                                     {"email", key.contact->email}}));
+    out.set("contact", contact_json(*key.contact));
   }
   if (!key.additional_configuration.empty()) {
     out.set("additionalConfiguration", parse_json(key.additional_configuration));

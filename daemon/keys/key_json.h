@@ -21,6 +21,8 @@ struct KeyView {
 
 /// With the masked value, and never the contact's login.
 [[nodiscard]] Json key_json(const store::ApiKey& key, const KeyView& view);
+/// Without the login, which is write-only.
+[[nodiscard]] Json contact_json(const store::Contact& contact);
 [[nodiscard]] Json template_json(const KeyTemplate& tmpl);
 
 /// Unix milliseconds, or null.

@@ -7,6 +7,7 @@
 #include "daemon/http/router.h"
 #include "daemon/keys/change.h"
 #include "daemon/keys/key_checks.h"
+#include "daemon/keys/key_json.h"
 #include "daemon/keys/privileges.h"
 #include "store/admins.h"
 
@@ -402,15 +403,16 @@ store::ApiKey KeyService::update(const Caller& caller, const std::string& id,
                          "enabled cannot be edited. Use PUT " + key.id + "/activate or /disable.");
     }
     Json changes = Json::object();
+    // Lengths before values: every window of a text is looked up.
     if (input.display_name && *input.display_name != key.display_name) {
-      refuse_key_values(change.unit(), "name", *input.display_name);
-      apply_field(key.display_name, std::optional(checked_name(*input.display_name)), "displayName",
-                  changes);
+      const std::optional name = checked_name(*input.display_name);
+      refuse_key_values(change.unit(), "name", *name);
+      apply_field(key.display_name, name, "displayName", changes);
     }
     if (input.description && *input.description != key.description) {
-      refuse_key_values(change.unit(), "description", *input.description);
-      apply_field(key.description, std::optional(checked_description(*input.description)),
-                  "description", changes);
+      const std::optional description = checked_description(*input.description);
+      refuse_key_values(change.unit(), "description", *description);
+      apply_field(key.description, description, "description", changes);
     }
     if (input.allowed_ips && *input.allowed_ips != key.allowed_ips) {
       apply_field(key.allowed_ips,
@@ -435,11 +437,12 @@ store::ApiKey KeyService::update(const Caller& caller, const std::string& id,
             400, "CONTACT_NOT_OFFERED",
             "Keys of the template " + key.template_id + " have no contact. Leave it out.");
       }
+      contact = checked_contact(contact);
       if (contact != *key.contact) {
-        const std::string before = key.contact->email;
-        key.contact = checked_contact(contact);
+        Json before = contact_json(*key.contact);
+        key.contact = std::move(contact);
         refuse_contact_clash(change.unit(), key);
-        changes.set("contact", old_and_new(before, key.contact->email));
+        changes.set("contact", old_and_new(std::move(before), contact_json(*key.contact)));
       }
     }
     if (!changes.if_object()->empty()) change.note("UPDATE", std::move(changes));
