@@ -50,6 +50,7 @@ class Channel {
   void consume_carry();
   std::size_t complete_carry(std::span<const std::uint8_t> data);
   void take_buffered();
+  void time_round_trip(std::size_t received);
   void widen_window();
   bool send();
 
@@ -62,6 +63,10 @@ class Channel {
   ReplyBuffer sending_;
   std::size_t sent_ = 0;
   std::uint64_t received_since_widening_ = 0;
+  std::uint64_t received_ = 0;  ///< counted as long as round trips are timed
+  std::optional<std::chrono::steady_clock::time_point> answered_;  ///< and nothing has come since
+  std::chrono::steady_clock::duration round_trip_ = std::chrono::steady_clock::duration::max();
+  std::uint32_t window_;
   bool peer_done_ = false;
   bool closing_ = false;
 };

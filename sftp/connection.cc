@@ -17,6 +17,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/c_handle.h"
@@ -150,7 +151,12 @@ class Connection {
     activity_.last = started_;
     watch_daemon(broker_->fd());
     ssh_event_add_fd(
-        event_.get(), broker_->fd(), POLLIN, [](socket_t, int, void*) { return 0; }, nullptr);
+        event_.get(), broker_->fd(), POLLIN,
+        [](socket_t, int, void* spoke) {
+          *static_cast<bool*>(spoke) = true;
+          return 0;
+        },
+        &daemon_spoke_);
     std::string reason = "closed";
     try {
       reason = loop();
@@ -195,7 +201,9 @@ class Connection {
           busy ? 0 : static_cast<int>(std::min<std::int64_t>(idle.count() + 1, 3600 * 1000));
       if (ssh_event_dopoll(event_.get(), timeout) == SSH_ERROR) return "closed";
       if (!ssh_is_connected(ssh_.get())) return "closed";
-      if (timeout != 0 && broker_->ended()) return "daemon";
+      // Asked of the socket only when there is something to hear: a call a packet is a call too
+      // many.
+      if (std::exchange(daemon_spoke_, false) && broker_->ended()) return "daemon";
     }
   }
 
@@ -261,6 +269,7 @@ class Connection {
   std::optional<Login> login_;
   SshEvent event_;
   Activity activity_;
+  bool daemon_spoke_ = false;
   std::vector<std::unique_ptr<Channel>> channels_;
   SteadyClock::time_point started_;
 };
