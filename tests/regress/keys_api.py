@@ -4,6 +4,8 @@ Straight HTTP over the instance's sockets: a test of keys makes thousands of cal
 """
 import dataclasses
 import datetime
+import email
+import email.policy
 import http.client
 import json
 import pathlib
@@ -12,7 +14,6 @@ import socket
 import urllib.parse
 
 DAY = 86400
-HOLDS_NOTHING = "PLATFORM/API_KEY/VIEW"
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -192,8 +193,6 @@ class Mails:
         self.take()
 
     def take(self):
-        import email
-        import email.policy
         directory = pathlib.Path(self.instance.env["MAIL_DIR"])
         new = []
         for number in sorted(int(p.stem) for p in directory.glob("*.eml")):

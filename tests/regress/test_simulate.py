@@ -2,10 +2,13 @@
 with the daemon stopped for days, and the machine asleep for days, in between."""
 import collections
 import contextlib
+import datetime
 import hashlib
+import json
 import os
 import random
 import sqlite3
+import time
 import urllib.parse
 
 import pytest
@@ -76,7 +79,6 @@ class Driver:
     def down(self, until):
         """Stops the daemon and starts it when the clock says `until`."""
         self.instance.stop("daemon")
-        import time
         with contextlib.closing(sqlite3.connect(self.instance.dir / "sallyport.db")) as database, database:
             changed = database.execute("UPDATE setting SET content = ? WHERE name = 'test_clock.offset'", (str(until - int(time.time())),)).rowcount
         assert changed == 1
@@ -86,7 +88,6 @@ class Driver:
 
 
 def iso(seconds):
-    import datetime
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -131,7 +132,7 @@ def compare(instance, count, seed):
         answer = api.post(f"/activities/public?perPage=1000&page={page}&from={(from_ - 1) * 1000}",
                           {"resourceTypes": ["API_KEY"], "operations": list(TRANSITIONS)}).json
         for row in answer["items"]:
-            content = row["content"] if isinstance(row["content"], dict) else __import__("json").loads(row["content"])
+            content = json.loads(row["content"]) if isinstance(row["content"], str) else row["content"]
             status = TRANSITIONS[row["operation"]]
             done[(row["resourceId"], status, instant(content["due"]))] += 1
             if abs(row["createDate"] // 1000 - when.get((row["resourceId"], status), 0)) > 300:
