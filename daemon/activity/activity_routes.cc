@@ -21,6 +21,7 @@ constexpr std::string_view activity_schema = R"json({
   "id": {"type": "string"}, "operation": {"type": "string"}, "resourceType": {"type": "string"},
   "resourceId": {"type": "string"}, "resourceName": {"type": "string"},
   "organizationId": {"type": "string"}, "result": {"type": "string"}, "state": {"type": "string"},
+  "section": {"type": "string"},
   "createDate": {"type": "integer"}, "startDate": {"type": "integer"},
   "endDate": {"type": "integer"}, "duration": {"type": "integer"},
   "triggeredBy": {"type": "object"}, "source": {"type": "string"}, "content": {},
@@ -29,8 +30,15 @@ constexpr std::string_view activity_schema = R"json({
 constexpr std::string_view page_schema = R"json({
 "type": "object",
 "required": ["items", "totalEntries", "totalPages"],
-"properties": {"items": {"type": "array", "items": {"type": "object"}},
+"properties": {"items": {"type": "array", "items": {"$ref": "#/components/schemas/Activity"}},
   "totalEntries": {"type": "integer"}, "totalPages": {"type": "integer"}}})json";
+
+constexpr std::string_view names_schema =
+    R"json({"type": "array", "items": {"type": "string"}})json";
+
+constexpr std::string_view names_by_resource_schema = R"json({
+"type": "object",
+"additionalProperties": {"type": "array", "items": {"type": "string"}}})json";
 
 constexpr std::string_view filter_schema = R"json({
 "type": "object",
@@ -161,6 +169,8 @@ class ActivityRoutes : public std::enable_shared_from_this<ActivityRoutes> {
     router_.schema("Activity", activity_schema);
     router_.schema("ActivityPage", page_schema);
     router_.schema("ActivityFilter", filter_schema);
+    router_.schema("Names", names_schema);
+    router_.schema("NamesByResource", names_by_resource_schema);
     const std::string base = "/rest/organizations/{org}/activities";
     router_
         .add(Method::post, base + "/public", Access::privilege(view),
@@ -221,7 +231,7 @@ class ActivityRoutes : public std::enable_shared_from_this<ActivityRoutes> {
                return json_response(200, out);
              })
         .describe("The types of resources in the log")
-        .answers(200);
+        .answers(200, "Names");
     router_
         .add(Method::get, base + "/operationtypes", Access::privilege(view),
              [](const Request&, const Params&) {
@@ -234,7 +244,7 @@ class ActivityRoutes : public std::enable_shared_from_this<ActivityRoutes> {
                return json_response(200, Json::array_of(all));
              })
         .describe("The operations in the log")
-        .answers(200);
+        .answers(200, "Names");
     router_
         .add(Method::get, base + "/resourcesandoperations", Access::privilege(view),
              [](const Request&, const Params&) {
@@ -245,7 +255,7 @@ class ActivityRoutes : public std::enable_shared_from_this<ActivityRoutes> {
                return json_response(200, out);
              })
         .describe("The operations in the log by type of resource")
-        .answers(200);
+        .answers(200, "NamesByResource");
   }
 
   void add_local() {

@@ -4,6 +4,7 @@
 
 #include "base/file_io.h"
 #include "daemon/files/file_json.h"
+#include "daemon/files/file_schemas.h"
 #include "daemon/files/file_service.h"
 #include "daemon/files/names.h"
 #include "daemon/files/originals.h"
@@ -185,6 +186,8 @@ Response outbound_directory(FileService& files, const Request& request) {
 }  // namespace
 
 void add_file_routes(Router& router, FileService& files) {
+  router.schema("File", file_schema);
+  router.schema("Files", files_schema);
   const std::string base = "/rest/organizations/{org}/files";
   router
       .add(Method::get, base, Access::privilege("PLATFORM/FILE/VIEW"),
@@ -226,6 +229,7 @@ void add_file_routes(Router& router, FileService& files) {
            })
       .describe("Run a failed file through the pipeline again")
       .answers(200, "File")
+      .answers(404)
       .answers(409);
   router.add(Method::post, "/admin/files/check", Access::local(),
              [&files](const Request&, const Params&) { return check_files(files); });

@@ -1,6 +1,6 @@
 #include "daemon/http/openapi.h"
 
-#include <set>
+#include <algorithm>
 
 #include "daemon/http/server_reply.h"
 
@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view problem_schema = R"json({
 "type": "object", "required": ["title", "status", "detail", "errorCode"],
+"additionalProperties": true,
 "properties": {"type": {"type": "string"}, "title": {"type": "string"},
                "status": {"type": "integer"}, "detail": {"type": "string"},
                "errorCode": {"type": "string"}, "message": {"type": "string"}}})json";
@@ -76,8 +77,8 @@ std::string_view meaning(int status) {
       return "Unknown, or not visible to the caller";
     case 409:
       return "Not possible in the present state";
-    case 503:
-      return "The database does not answer at the moment";
+    case 500:
+      return "Any other failure, such as a database that does not answer";
     default:
       return "See the body";
   }
@@ -146,9 +147,12 @@ Json operation_of(const Route& route) {
                              Json::object({{"schema", reference(route.request_schema)}})}})}}));
   }
   Json responses = Json::object();
+  bool success = false;
   for (const auto& answer : route.responses) {
     responses.set(std::to_string(answer.status), answer_of(answer.status, answer.schema));
+    success = success || answer.status < 300;
   }
+  if (!success) responses.set("200", answer_of(200, ""));
   const auto also = [&](int status) {
     const std::string name = std::to_string(status);
     if (responses.find(name) == nullptr) responses.set(name, answer_of(status, "Problem"));
@@ -159,8 +163,10 @@ Json operation_of(const Route& route) {
     also(403);
     operation.set("description", "Needs " + format_privilege(route.access.wanted()) + ".");
   }
-  if (!route.request_schema.empty()) also(400);
-  if (responses.if_object()->empty()) responses.set("200", answer_of(200, ""));
+  if (!route.request_schema.empty() || !route.query_parameters.empty()) also(400);
+  if (std::count(route.segments.begin(), route.segments.end(), "{org}") > 0) also(404);
+  // The database is away, too many requests wait, ...
+  responses.set("default", answer_of(500, "Problem"));
   operation.set("responses", std::move(responses));
   operation.set("security", asks ? Json::array({Json::object({{"accessToken", Json::array()}})})
                                  : Json::array());

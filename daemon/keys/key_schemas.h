@@ -36,7 +36,7 @@ inline constexpr std::string_view key_schema = R"json({
   "extensionDate": {"type": "integer"}, "disabledDate": {"type": "integer"},
   "expirationDate": {"type": "integer"}, "lastUsedDate": {"type": "integer"},
   "lastAllowedDate": {"type": "integer"},
-  "exposureReport": {"type": "object", "properties": {
+  "exposureReport": {"type": "object", "properties": {"apiKeyLoggerId": {"type": "string"},
     "severity": {"type": "string"}, "reasons": {"type": "array", "items": {"type": "object"}},
     "deactivationDate": {"type": "integer"}, "creationType": {"type": "string"},
     "createdBy": {"type": "string"}, "createdDate": {"type": "integer"}}}

@@ -36,26 +36,27 @@ constexpr const char* notice_schema = R"json({
     "id": {"type": "string"},
     "subjectType": {"type": "string", "description": "api_key, file, ssh_key, pgp_key, token, ..."},
     "subjectId": {"type": "string"},
-    "subjectName": {"type": "string", "nullable": true},
+    "subjectName": {"type": ["string", "null"]},
     "kind": {"type": "string"},
     "cycle": {"type": "string", "format": "date-time", "description": "The deadline it is about; the clock's start for inactivity"},
     "offset": {"type": "integer", "description": "Seconds before the deadline; 0 when it has happened"},
-    "recipient": {"type": "string", "nullable": true},
+    "recipient": {"type": ["string", "null"]},
     "channel": {"type": "string", "enum": ["mail", "webhook"]},
     "role": {"type": "string", "description": "Why this recipient gets it"},
     "state": {"type": "string", "enum": ["pending", "claimed", "sent", "failed", "not_applicable", "superseded", "cancelled"]},
     "created": {"type": "string", "format": "date-time"},
     "due": {"type": "string", "format": "date-time"},
-    "nextAttempt": {"type": "string", "format": "date-time", "nullable": true},
+    "nextAttempt": {"type": ["string", "null"], "format": "date-time"},
     "attempts": {"type": "integer"},
-    "answer": {"type": "string", "nullable": true, "description": "What the server said last"},
-    "finished": {"type": "string", "format": "date-time", "nullable": true},
+    "answer": {"type": ["string", "null"], "description": "What the server said last"},
+    "finished": {"type": ["string", "null"], "format": "date-time"},
     "messageId": {"type": "string"}}})json";
 constexpr const char* page_schema = R"json({
   "type": "object",
+  "required": ["items", "next"],
   "properties": {
     "items": {"type": "array", "items": {"$ref": "#/components/schemas/Notice"}},
-    "next": {"type": "string", "nullable": true, "description": "The value of after for the next page"}}})json";
+    "next": {"type": ["string", "null"], "description": "The value of after for the next page"}}})json";
 
 std::string name_of(NoticeState state) {
   for (const StateName& each : state_names) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "daemon/net/ip.h"
+#include "daemon/partners/partner_schemas.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -82,6 +83,13 @@ class PartnerRoutes {
   PartnerRoutes(Router& router, PartnerService& partners) : router_(router), partners_(partners) {}
 
   void add() {
+    router_.schema("Partner", partner_schema);
+    router_.schema("Partners", partners_schema);
+    router_.schema("PartnerInput", partner_input_schema);
+    router_.schema("SshKey", ssh_key_schema);
+    router_.schema("PgpKey", pgp_key_schema);
+    router_.schema("PublicKeyInput", public_key_input_schema);
+    router_.schema("PasswordInput", password_input_schema);
     add_partners();
     add_states();
     add_keys();
@@ -101,7 +109,8 @@ class PartnerRoutes {
                for (const auto& seen : partners.list()) items.push(partner_json(seen));
                return json_response(200, Json::object({{"items", items}}));
              })
-        .describe("All partners");
+        .describe("All partners")
+        .answers(200, "Partners");
     router_
         .add(Method::post, path(""), Access::privilege(edit),
              [&partners](const Request& request, const Params&) {
@@ -109,13 +118,18 @@ class PartnerRoutes {
                return json_response(201, partner_json(partners.create(
                                              request.caller, body.text("name"), input_of(body))));
              })
-        .describe("A new partner, with its folders");
+        .describe("A new partner, with its folders")
+        .takes("PartnerInput")
+        .answers(201, "Partner")
+        .answers(409);
     router_
         .add(Method::get, path("/{name}"), Access::privilege(view),
              [&partners](const Request&, const Params& params) {
                return json_response(200, partner_json(partners.get(params["name"])));
              })
-        .describe("One partner");
+        .describe("One partner")
+        .answers(200, "Partner")
+        .answers(404);
     router_
         .add(Method::put, path("/{name}"), Access::privilege(edit),
              [&partners](const Request& request, const Params& params) {
@@ -123,7 +137,10 @@ class PartnerRoutes {
                return json_response(200, partner_json(partners.update(
                                              request.caller, params["name"], input_of(body))));
              })
-        .describe("Change addresses, e-mails, authentication, policies; absent fields stay");
+        .describe("Change addresses, e-mails, authentication, policies; absent fields stay")
+        .takes("PartnerInput")
+        .answers(200, "Partner")
+        .answers(404);
   }
 
   void add_states() {
@@ -134,14 +151,18 @@ class PartnerRoutes {
                return json_response(200,
                                     partner_json(partners.suspend(request.caller, params["name"])));
              })
-        .describe("Keep the partner out; running sessions end within 5 seconds");
+        .describe("Keep the partner out; running sessions end within 5 seconds")
+        .answers(200, "Partner")
+        .answers(404);
     router_
         .add(Method::post, path("/{name}/resume"), Access::privilege(edit),
              [&partners](const Request& request, const Params& params) {
                return json_response(200,
                                     partner_json(partners.resume(request.caller, params["name"])));
              })
-        .describe("Let the partner in again");
+        .describe("Let the partner in again")
+        .answers(200, "Partner")
+        .answers(404);
     router_
         .add(Method::put, path("/{name}/password"), Access::privilege(edit),
              [&partners](const Request& request, const Params& params) {
@@ -150,7 +171,10 @@ class PartnerRoutes {
                                      base::Secret(body.maybe_text("password").value_or("")));
                return empty_response();
              })
-        .describe("Set the password, or remove it (null)");
+        .describe("Set the password, or remove it (null)")
+        .takes("PasswordInput")
+        .answers(204)
+        .answers(404);
   }
 
   void add_keys() {
@@ -164,14 +188,20 @@ class PartnerRoutes {
                                         request.caller, params["name"], body.text("key"),
                                         body.maybe_text("label").value_or(""), expiry_of(body))));
              })
-        .describe("Add an SSH public key (OpenSSH line, RFC 4716 or PKCS#8 PEM)");
+        .describe("Add an SSH public key (OpenSSH line, RFC 4716 or PKCS#8 PEM)")
+        .takes("PublicKeyInput")
+        .answers(201, "SshKey")
+        .answers(404)
+        .answers(409);
     router_
         .add(Method::delete_, path("/{name}/ssh-keys/{id}"), Access::privilege(edit),
              [&partners](const Request& request, const Params& params) {
                partners.remove_ssh_key(request.caller, params["name"], params["id"]);
                return empty_response();
              })
-        .describe("Remove an SSH key; sessions that use it end");
+        .describe("Remove an SSH key; sessions that use it end")
+        .answers(204)
+        .answers(404);
     router_
         .add(Method::post, path("/{name}/pgp-keys"), Access::privilege(edit),
              [&partners](const Request& request, const Params& params) {
@@ -180,14 +210,20 @@ class PartnerRoutes {
                                              request.caller, params["name"], body.text("key"),
                                              body.maybe_text("label").value_or(""))));
              })
-        .describe("Add an OpenPGP public key; it is pinned by its fingerprint");
+        .describe("Add an OpenPGP public key; it is pinned by its fingerprint")
+        .takes("PublicKeyInput")
+        .answers(201, "PgpKey")
+        .answers(404)
+        .answers(409);
     router_
         .add(Method::delete_, path("/{name}/pgp-keys/{id}"), Access::privilege(edit),
              [&partners](const Request& request, const Params& params) {
                partners.remove_pgp_key(request.caller, params["name"], params["id"]);
                return empty_response();
              })
-        .describe("Remove an OpenPGP key");
+        .describe("Remove an OpenPGP key")
+        .answers(204)
+        .answers(404);
   }
 
   Router& router_;

@@ -409,35 +409,40 @@ std::string render_sheet(const SheetFacts& facts, SheetFormat format) {
 
 void add_sheet_route(Router& router, PartnerService& partners, const LiveConfig& config,
                      BrokerServer* broker) {
-  router.add(
-      Method::get, "/rest/organizations/{org}/partners/{name}/sheet",
-      Access::privilege("PLATFORM/PARTNER/VIEW"),
-      [&partners, &config, broker](const Request& request, const Params& params) {
-        const auto now = config.get();
-        SheetFacts facts;
-        facts.partner = partners.get(params["name"]);
-        facts.policy = policy_for(*now, facts.partner.partner);
-        facts.organization = now->organization;
-        facts.host = now->gateway.public_host.empty() ? host_name() : now->gateway.public_host;
-        facts.port = now->gateway.public_port;
-        facts.addresses = now->gateway.public_addresses;
-        facts.own_keys = partners.own_keys();
-        facts.now = partners.now();
-        if (broker != nullptr) facts.host_keys = broker->front().host_keys;
-        const std::string_view format = request.query_value("format").value_or("text");
-        if (format == "html") {
-          return text_response(200, render_sheet(facts, SheetFormat::html),
-                               "text/html; charset=utf-8");
-        }
-        if (format == "markdown") {
-          return text_response(200, render_sheet(facts, SheetFormat::markdown),
-                               "text/markdown; charset=utf-8");
-        }
-        if (format != "text") {
-          throw ProblemError(400, "INVALID_FORMAT", "format is one of text, markdown and html.");
-        }
-        return text_response(200, render_sheet(facts, SheetFormat::text));
-      });
+  router
+      .add(Method::get, "/rest/organizations/{org}/partners/{name}/sheet",
+           Access::privilege("PLATFORM/PARTNER/VIEW"),
+           [&partners, &config, broker](const Request& request, const Params& params) {
+             const auto now = config.get();
+             SheetFacts facts;
+             facts.partner = partners.get(params["name"]);
+             facts.policy = policy_for(*now, facts.partner.partner);
+             facts.organization = now->organization;
+             facts.host = now->gateway.public_host.empty() ? host_name() : now->gateway.public_host;
+             facts.port = now->gateway.public_port;
+             facts.addresses = now->gateway.public_addresses;
+             facts.own_keys = partners.own_keys();
+             facts.now = partners.now();
+             if (broker != nullptr) facts.host_keys = broker->front().host_keys;
+             const std::string_view format = request.query_value("format").value_or("text");
+             if (format == "html") {
+               return text_response(200, render_sheet(facts, SheetFormat::html),
+                                    "text/html; charset=utf-8");
+             }
+             if (format == "markdown") {
+               return text_response(200, render_sheet(facts, SheetFormat::markdown),
+                                    "text/markdown; charset=utf-8");
+             }
+             if (format != "text") {
+               throw ProblemError(400, "INVALID_FORMAT",
+                                  "format is one of text, markdown and html.");
+             }
+             return text_response(200, render_sheet(facts, SheetFormat::text));
+           })
+      .describe("What to send a partner, so that it can connect")
+      .query("format", "text, markdown or html")
+      .answers(200)
+      .answers(404);
 }
 
 }  // namespace sallyport::daemon
