@@ -46,6 +46,10 @@ VerificationOptions verification_options(const Config& config, const std::string
   return options;
 }
 
+TlsFiles tls_files(const Config& config) {
+  return {config.http.certificate_file, config.http.private_key_file, config.http.client_ca_file};
+}
+
 ServerOptions server_options(const Config& config, bool test_clock) {
   ServerOptions options;
   options.admin_socket = config.http.admin_socket;
@@ -55,9 +59,7 @@ ServerOptions server_options(const Config& config, bool test_clock) {
   options.verify_socket = config.http.verify_socket;
   options.verify_group = config.http.verify_group;
   options.listen = config.http.listen;
-  options.certificate_file = config.http.certificate_file;
-  options.private_key_file = config.http.private_key_file;
-  options.client_ca_file = config.http.client_ca_file;
+  options.tls = tls_files(config);
   options.io_threads = config.http.io_threads;
   options.workers = config.http.workers;
   options.max_connections = config.http.max_connections;
@@ -348,8 +350,9 @@ void Parts::reload() {
   const auto config = config_.get();
   base::set_log_level(severity_of(config->log.level));
   apply_policies();
+  verification_.use(verification_options(*config, node_));
   try {
-    server->reload_certificates();
+    server->reload_certificates(tls_files(*config));
     health.clear("http.certificate_reload");
   } catch (const base::Error& error) {
     health.raise("http.certificate_reload", error.what());

@@ -53,8 +53,8 @@ class Server::Impl {
                         "raise LimitNOFILE",
                         limit);
     }
-    const bool tls = !options_.certificate_file.empty();
-    if (tls) reload_certificates();
+    const bool tls = !options_.tls.certificate.empty();
+    reload_certificates(options_.tls);
     if (!options_.admin_socket.empty()) {
       add_unix_listener(options_.admin_socket, options_.admin_group, Listener::admin_socket);
     }
@@ -80,9 +80,13 @@ class Server::Impl {
     }
   }
 
-  void reload_certificates() {
-    if (options_.certificate_file.empty()) return;
-    auto fresh = make_tls_context(options_);
+  void reload_certificates(const TlsFiles& files) {
+    if (files.certificate.empty() != options_.tls.certificate.empty()) {
+      throw HttpError(
+          "http.certificate_file was set or removed, which takes effect with a restart only");
+    }
+    if (files.certificate.empty()) return;
+    auto fresh = make_tls_context(files);
     *tls_.lock() = std::move(fresh);
   }
 
@@ -179,7 +183,7 @@ class Server::Impl {
 
   void admit(Socket socket, Listener listener, IoThread& io) {
     accept_failing_ = false;
-    const bool tls = listener == Listener::tcp && !options_.certificate_file.empty();
+    const bool tls = listener == Listener::tcp && !options_.tls.certificate.empty();
     if (context_.connections >= options_.max_connections ||
         (tls && context_.tls_connections >= options_.max_tls_connections)) {
       if (!std::exchange(full_, true)) {
@@ -296,8 +300,8 @@ void Server::start() {
 std::uint16_t Server::port() const {
   return impl_->port();
 }
-void Server::reload_certificates() {
-  impl_->reload_certificates();
+void Server::reload_certificates(const TlsFiles& files) {
+  impl_->reload_certificates(files);
 }
 void Server::stop() {
   impl_->stop();

@@ -23,6 +23,12 @@
 
 namespace sallyport::daemon {
 
+struct TlsFiles {
+  std::string certificate;  ///< PEM chain; empty: no TLS
+  std::string private_key;  ///< PEM; a path, or the name of a systemd credential
+  std::string client_ca;    ///< its clients' certificates are as good as a gateway token
+};
+
 struct ServerOptions {
   std::string admin_socket;  ///< empty: not served
   std::string admin_group;
@@ -30,9 +36,7 @@ struct ServerOptions {
   std::string verify_socket;    ///< empty: not served
   std::string verify_group;
   std::string listen;  ///< ADDRESS:PORT; empty: no TCP
-  std::string certificate_file;
-  std::string private_key_file;
-  std::string client_ca_file;  ///< its clients' certificates are as good as a gateway token
+  TlsFiles tls;
   unsigned io_threads = 2;
   unsigned workers = 4;
   unsigned max_connections = 10000;
@@ -54,9 +58,10 @@ class Server {
   void start();
   /// The TCP port in use; 0 without TCP.
   [[nodiscard]] std::uint16_t port() const;
-  /// Reads certificate, key and client CA again; new connections use them. Throws HttpError and
-  /// goes on with the old ones when they cannot be used.
-  void reload_certificates();
+  /// Reads certificate, key and client CA again, from these files; new connections use them. Throws
+  /// HttpError and goes on with the old ones when they cannot be used. Whether there is TLS at all
+  /// is decided at the start.
+  void reload_certificates(const TlsFiles& files);
   void stop();
 
   [[nodiscard]] unsigned connections() const;

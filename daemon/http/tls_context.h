@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "base/secret.h"
 #include "daemon/http/server.h"
 #include "daemon/http/sockets.h"
 
@@ -16,7 +17,7 @@ namespace sallyport::daemon {
 /// TLS 1.2 and 1.3 with forward secrecy only; a client certificate is asked for, not demanded, when
 /// there is an authority for it. Throws HttpError that names the file.
 [[nodiscard]] inline std::shared_ptr<boost::asio::ssl::context> make_tls_context(
-    const ServerOptions& options) {
+    const TlsFiles& files) {
   namespace ssl = boost::asio::ssl;
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   SSL_CTX* native = context->native_handle();
@@ -33,17 +34,22 @@ namespace sallyport::daemon {
     }
   };
   boost::system::error_code error;
-  context->use_certificate_chain_file(options.certificate_file, error);
-  require(error, "http.certificate_file", options.certificate_file);
-  context->use_private_key_file(options.private_key_file, ssl::context::pem, error);
-  require(error, "http.private_key_file", options.private_key_file);
+  context->use_certificate_chain_file(files.certificate, error);
+  require(error, "http.certificate_file", files.certificate);
+  try {
+    const base::Secret key = base::read_secret(files.private_key);
+    context->use_private_key(boost::asio::buffer(key.reveal()), ssl::context::pem, error);
+  } catch (const base::Error& unreadable) {
+    throw HttpError(std::string("http.private_key_file: ") + unreadable.what());
+  }
+  require(error, "http.private_key_file", files.private_key);
   if (SSL_CTX_check_private_key(native) != 1) {
     throw HttpError("http.private_key_file does not belong to http.certificate_file");
   }
-  if (!options.client_ca_file.empty()) {
-    context->load_verify_file(options.client_ca_file, error);
-    require(error, "http.client_ca_file", options.client_ca_file);
-    SSL_CTX_set_client_CA_list(native, SSL_load_client_CA_file(options.client_ca_file.c_str()));
+  if (!files.client_ca.empty()) {
+    context->load_verify_file(files.client_ca, error);
+    require(error, "http.client_ca_file", files.client_ca);
+    SSL_CTX_set_client_CA_list(native, SSL_load_client_CA_file(files.client_ca.c_str()));
     context->set_verify_mode(ssl::verify_peer);
     static constexpr unsigned char session[] = "sallyport";  // needed to resume with certificates
     SSL_CTX_set_session_id_context(native, session, sizeof(session) - 1);

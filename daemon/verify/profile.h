@@ -39,6 +39,8 @@ struct Profile {
 struct ProfileRules {
   std::vector<std::string> permission_templates = {"INTEGRATION"};
   std::vector<std::string> restricted_domains = {"SIM", "SUPPLIER_RISK"};
+
+  friend bool operator==(const ProfileRules&, const ProfileRules&) = default;
 };
 
 /// Makes profiles and gives equal ones out as one object, as far as its bounded memory goes. Not

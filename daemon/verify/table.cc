@@ -130,6 +130,13 @@ void VerificationTable::load(store::Store& store) {
   ::malloc_trim(0);  // what growing the shards left behind
 }
 
+void VerificationTable::use(const ProfileRules& rules) {
+  const std::lock_guard lock(writer_);
+  if (rules == pool_.rules()) return;
+  pool_ = ProfilePool(rules);
+  damage();
+}
+
 FoundKey VerificationTable::find(const base::Sha256& value) const noexcept {
   static const Profile nothing;
   FoundKey found;

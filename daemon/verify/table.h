@@ -93,7 +93,8 @@ class VerificationTable final : public KeyObserver {
   /// Called, possibly with the table locked, when it becomes damaged; set once before threads
   /// start.
   void on_damage(std::function<void()> callback) { tell_damage_ = std::move(callback); }
-  [[nodiscard]] const ProfileRules& rules() const { return pool_.rules(); }
+  /// Other rules for keys; the table is then damaged() until it has been loaded again by them.
+  void use(const ProfileRules& rules);
 
   static constexpr std::size_t shard_count = 4096;
 

@@ -18,7 +18,11 @@ constexpr std::size_t rows_per_unit = 2000;
 
 UsageBuffer::UsageBuffer(Options options, store::Store& store, const base::Clock& clock,
                          Waker& waker)
-    : options_(std::move(options)), store_(store), clock_(clock), waker_(waker) {
+    : options_(std::move(options)),
+      store_(store),
+      clock_(clock),
+      waker_(waker),
+      flush_every_(options_.flush_every.count()) {
   for (unsigned i = 0; i < std::max(1U, options_.io_threads); ++i) {
     slots_.push_back(std::make_unique<std::atomic<Buffer*>>(new Buffer));
   }
@@ -118,7 +122,7 @@ std::optional<base::Instant> UsageBuffer::earliest() {
   // Counted from the last flush, but not from one long ago: uses are to be written together.
   std::int64_t from = last_flush_;
   if (waiting_ == 0 && recorded_) from = std::max(from, recorded_since_.load());
-  return base::from_unix(from) + options_.flush_every;
+  return base::from_unix(from) + base::Seconds(flush_every_);
 }
 
 bool UsageBuffer::run_pass(base::Instant /*now*/) {

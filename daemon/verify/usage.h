@@ -45,6 +45,11 @@ class UsageBuffer final : public DueWork {
   /// Writes everything that was recorded before the call; throws what the store throws.
   void flush();
 
+  void set_flush_every(base::Seconds period) {
+    flush_every_ = period.count();
+    waker_.wake("usage");
+  }
+
   /// Keys that wait to be written, after the last pass.
   [[nodiscard]] std::size_t waiting() const { return waiting_; }
 
@@ -73,6 +78,7 @@ class UsageBuffer final : public DueWork {
   const base::Clock& clock_;
   Waker& waker_;
   std::vector<std::unique_ptr<std::atomic<Buffer*>>> slots_;
+  std::atomic<std::int64_t> flush_every_;
   std::atomic<bool> recorded_{false};            ///< since the last pass
   std::atomic<std::int64_t> recorded_since_{0};  ///< the first such use
 

@@ -17,6 +17,9 @@ constexpr std::chrono::seconds retry_after{1};
 /// After so long a silence changes may have been pruned: everything is read again.
 constexpr std::chrono::minutes reload_after{10};
 constexpr unsigned changes_page = 500;
+/// Long after anybody else still follows them, and however much the nodes' clocks differ.
+constexpr std::chrono::hours keep_changes{24};
+constexpr std::chrono::minutes prune_every{10};
 
 }  // namespace
 
@@ -28,7 +31,8 @@ Verification::Verification(VerificationOptions options, store::Store& store,
       health_(health),
       table_(options_.rules, clock),
       usage_({options_.io_threads, options_.usage_flush, options_.node}, store, clock, waker),
-      verifier_(table_, tokens_, usage_, freshness_, clock, options_.trusted_proxies) {
+      verifier_(table_, tokens_, usage_, freshness_, clock,
+                {options_.trusted_proxies, options_.rules.restricted_domains}) {
   if (!options_.node.empty()) freshness_.limit(options_.max_staleness);
   table_.on_damage([this] {
     const std::lock_guard lock(mutex_);
@@ -68,6 +72,13 @@ void Verification::stop() {
                     "the last use of {} keys could not be written before the end: {}",
                     usage_.waiting(), error.what());
   }
+}
+
+void Verification::use(const VerificationOptions& options) {
+  usage_.set_flush_every(options.usage_flush);
+  if (!options_.node.empty()) freshness_.limit(options.max_staleness);
+  verifier_.use({options.trusted_proxies, options.rules.restricted_domains});
+  table_.use(options.rules);
 }
 
 void Verification::access_changed() {
@@ -127,6 +138,17 @@ void Verification::follow() {
   }
 }
 
+// The rows by which other nodes learn of changes; written for one node, too, since another one may
+// join at any time.
+void Verification::prune() {
+  const auto now = clock_.monotonic();
+  if (now - pruned_ < prune_every) return;
+  pruned_ = now;
+  store_.write([&](store::Unit& unit) {
+    return store::prune_key_changes(unit, clock_.now() - keep_changes);
+  });
+}
+
 void Verification::run() {
   std::unique_lock lock(mutex_);
   bool failed = false;
@@ -140,7 +162,7 @@ void Verification::run() {
     } else if (shared) {
       wake_.wait_for(lock, follow_every, wanted);
     } else {
-      wake_.wait(lock, wanted);
+      wake_.wait_for(lock, prune_every, wanted);
     }
     if (stopping_) return;
     const bool tokens_unsure = std::exchange(tokens_unsure_, false);
@@ -155,6 +177,7 @@ void Verification::run() {
       } else if (tokens_unsure) {
         tokens_.load(store_);
       }
+      prune();
       if (std::exchange(failed, false)) {
         base::log_notice("verify.following_again", {}, "verification hears from the store again");
       }

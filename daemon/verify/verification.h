@@ -40,6 +40,8 @@ class Verification final : public AccessObserver {
 
   void start();
   void stop();
+  /// What may change while it runs: everything but threads and node. Any thread.
+  void use(const VerificationOptions& options);
 
   /// For the server.
   [[nodiscard]] GatewayHandler& handler() { return verifier_; }
@@ -56,6 +58,7 @@ class Verification final : public AccessObserver {
   void run();
   void load();
   void follow();
+  void prune();
 
   VerificationOptions options_;
   store::Store& store_;
@@ -69,6 +72,7 @@ class Verification final : public AccessObserver {
 
   std::int64_t followed_ =
       0;  ///< the upkeep thread's: the last change of a key that is in the table
+  std::chrono::nanoseconds pruned_{};
   bool loaded_ = false;
   bool tokens_unsure_ = false;  // guarded by mutex_
 

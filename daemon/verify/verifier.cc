@@ -112,20 +112,23 @@ struct Verifier::Judgement {
 };
 
 Verifier::Verifier(const VerificationTable& table, const GatewayTokens& tokens, UsageBuffer& usage,
-                   const Freshness& freshness, const base::Clock& clock,
-                   std::vector<IpRange> trusted_proxies)
-    : table_(table),
-      tokens_(tokens),
-      usage_(usage),
-      freshness_(freshness),
-      clock_(clock),
-      trusted_proxies_(std::move(trusted_proxies)) {}
+                   const Freshness& freshness, const base::Clock& clock, VerifierPolicy policy)
+    : table_(table), tokens_(tokens), usage_(usage), freshness_(freshness), clock_(clock) {
+  use(std::move(policy));
+}
+
+void Verifier::use(VerifierPolicy policy) {
+  auto kept = policies_.lock();
+  kept->push_back(std::make_unique<const VerifierPolicy>(std::move(policy)));
+  policy_ = kept->back().get();
+}
 
 bool Verifier::speaks_for_clients(const GatewayRequest& request) const {
   if (request.peer.listener == Listener::verify_socket) return true;
-  if (trusted_proxies_.empty()) return false;
+  const auto& trusted = policy_.load()->trusted_proxies;
+  if (trusted.empty()) return false;
   const auto address = IpAddress::parse(request.peer.address);
-  return address && in_any(trusted_proxies_, *address);
+  return address && in_any(trusted, *address);
 }
 
 bool Verifier::may_ask(const GatewayRequest& request, const Presented& presented) const {
@@ -144,9 +147,9 @@ Verifier::Judgement Verifier::judge(std::string_view value, const std::optional<
   const AddressVerdict address = judgement.key.profile->check(client);
   bool granted = wanted.has_value();
   if (wanted) {
+    const auto& restricted = policy_.load()->restricted_domains;
     for (const Requirement& requirement : *wanted) {
-      granted =
-          judgement.key.profile->grants(requirement, table_.rules().restricted_domains) && granted;
+      granted = judgement.key.profile->grants(requirement, restricted) && granted;
     }
   }
   if (freshness_.stale(clock_)) {
@@ -196,8 +199,8 @@ int Verifier::verify(const GatewayRequest& request, const Presented& presented,
   if (!speaks_for_clients(request)) {
     client = IpAddress::parse(request.peer.address);
   } else if (presented.forwarded_count > 0 && !presented.too_many_forwarded) {
-    client =
-        forwarded_client({presented.forwarded.data(), presented.forwarded_count}, trusted_proxies_);
+    client = forwarded_client({presented.forwarded.data(), presented.forwarded_count},
+                              policy_.load()->trusted_proxies);
   }
 
   const Judgement judgement =

@@ -6,11 +6,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/locked.h"
 #include "daemon/http/gateway_handler.h"
 #include "daemon/net/ip.h"
 #include "daemon/verify/gateway_tokens.h"
@@ -46,11 +48,19 @@ class Freshness {
   std::atomic<std::int64_t> heard_{0};
 };
 
+/// What an operator may change while verifications go on.
+struct VerifierPolicy {
+  std::vector<IpRange> trusted_proxies;
+  std::vector<std::string> restricted_domains;
+};
+
 class Verifier final : public GatewayHandler {
  public:
   Verifier(const VerificationTable& table, const GatewayTokens& tokens, UsageBuffer& usage,
-           const Freshness& freshness, const base::Clock& clock,
-           std::vector<IpRange> trusted_proxies);
+           const Freshness& freshness, const base::Clock& clock, VerifierPolicy policy);
+
+  /// From the next request on. Any thread.
+  void use(VerifierPolicy policy);
 
   int answer(const GatewayRequest& request, std::string& headers,
              std::string& body) noexcept override;
@@ -72,7 +82,9 @@ class Verifier final : public GatewayHandler {
   UsageBuffer& usage_;
   const Freshness& freshness_;
   const base::Clock& clock_;
-  std::vector<IpRange> trusted_proxies_;
+  std::atomic<const VerifierPolicy*> policy_{nullptr};
+  /// Every policy there was: a request may still look at an old one, and they are few.
+  base::Locked<std::vector<std::unique_ptr<const VerifierPolicy>>> policies_;
 };
 
 }  // namespace sallyport::daemon
