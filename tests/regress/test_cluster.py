@@ -1,0 +1,199 @@
+"""Two daemons that share one MariaDB: a change is in force on both, and either may die."""
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import wait_for
+from keys_api import UnixConnection
+
+DAY = 86400
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Node:
+    """Another daemon beside the instance's own: same store, clock and mail server; sockets of its own."""
+
+    def __init__(self, instance, name):
+        self.instance, self.name = instance, name
+        self.run = instance.dir / name
+        self.run.mkdir(mode=0o700)
+        self.process = None
+        self.port = free_port()
+        text = (instance.dir / "sallyport.toml").read_text()
+        for option, value in (("node", f'"{name}"'), ("admin_socket", f'"{self.run}/admin.sock"'), ("verify_socket", f'"{self.run}/verify.sock"'),
+                              ("listen", f'"127.0.0.1:{self.port}"'), ("home", f'"{self.run}/gnupg"'), ("broker_socket", f'"{self.run}/broker.sock"')):
+            text, count = re.subn(rf"(?m)^{option} = .*$", f"{option} = {value}", text)
+            assert count == 1, option
+        self.config = self.run / "sallyport.toml"
+        self.config.write_text(text.replace("[gateway]\n", "[gateway]\nenabled = false\n"))
+        self.start()
+
+    def start(self):
+        build = pathlib.Path(os.environ["SALLYPORT_BUILD"])
+        log = open(self.instance.dir / "log" / f"{self.name}.log", "ab")
+        environment = {k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"}
+        self.process = subprocess.Popen([build / "daemon" / "sallyportd", "--config", self.config, "--test-clock"], stdout=log, stderr=log,
+                                        env=environment, cwd=self.run)
+        wait_for(f"{self.name} answers", lambda: self.process.poll() is None and self.status() is not None, 60)
+
+    def request(self, which, method, path, headers=(), body=None):
+        connection = UnixConnection(self.run / which)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), dict(headers))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def status(self):
+        try:
+            return json.loads(self.request("admin.sock", "GET", "/admin/status")[1])
+        except OSError:
+            return None
+
+    def verify(self, value):
+        return self.request("verify.sock", "GET", "/verify", {"X-API-Key": value})[0]
+
+    def ctl(self, *args):
+        program = self.instance.env["SALLYPORTCTL"]
+        return subprocess.run([program, "--socket", self.run / "admin.sock", *args], text=True, capture_output=True, check=True).stdout
+
+    def end(self, how=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(60)
+
+
+class First(Node):
+    """The instance's own daemon, seen in the same way."""
+
+    def __init__(self, instance):
+        self.instance, self.name = instance, "test"
+        self.run = instance.dir / "run"
+
+    def start(self):
+        self.instance.restart()
+
+    def end(self, how=signal.SIGTERM):
+        self.instance.command("kill" if how == signal.SIGKILL else "stop", "daemon")
+
+
+@pytest.fixture
+def nodes(make_instance):
+    instance = make_instance("--store", "mariadb", "--option", "store.shared=true")
+    second = Node(instance, "other")
+    yield First(instance), second
+    second.end(signal.SIGKILL)
+
+
+def leader_of(nodes):
+    def one():
+        leading = [node for node in nodes if (node.status() or {}).get("leading")]
+        return leading if len(leading) == 1 else None
+    return wait_for("one node leads", one, 40)[0]
+
+
+def seconds_until(ready, limit=10):
+    start = time.monotonic()
+    while not ready():
+        assert time.monotonic() - start < limit, "it never came"
+    return time.monotonic() - start
+
+
+def test_a_change_on_one_node_is_in_force_on_the_other_within_a_second(nodes):
+    first, second = nodes
+    instance = first.instance
+    for _ in range(3):
+        key = instance.json("key", "create", "shared", "--template", "ANONYMOUS_SEARCH")
+        assert seconds_until(lambda: second.verify(key["value"]) == 200) < 1
+        instance.ctl("key", "revoke", key["id"], "--yes")
+        assert first.verify(key["value"]) == 401
+        assert seconds_until(lambda: second.verify(key["value"]) == 401) < 1
+    key = json.loads(second.ctl("--json", "key", "create", "from the other", "--template", "ANONYMOUS_SEARCH"))
+    assert second.verify(key["value"]) == 200
+    assert seconds_until(lambda: first.verify(key["value"]) == 200) < 1
+    second.ctl("key", "delete", key["id"], "--yes")
+    assert seconds_until(lambda: first.verify(key["value"]) == 401) < 1
+
+
+def test_a_use_on_either_node_counts(nodes):
+    first, second = nodes
+    key = first.instance.json("key", "create", "used", "--template", "ANONYMOUS_SEARCH")
+    seconds_until(lambda: second.verify(key["value"]) == 200)
+    used = wait_for("the use is known to the first node", lambda: first.instance.json("key", "show", key["id"]).get("lastUsedDate"), 20)
+    assert abs(used / 1000 - time.time()) < 30
+
+
+def test_without_the_store_a_node_denies_after_its_time(make_instance):
+    instance = make_instance("--store", "mariadb", "--option", "store.shared=true", "--option", 'verify.max_staleness="5s"')
+    key = instance.json("key", "create", "steady", "--template", "ANONYMOUS_SEARCH")
+    assert instance.verify(key["value"]) == 200
+    mariadb = pathlib.Path(__file__).resolve().parent.parent / "mariadb"
+    subprocess.run([mariadb, "kill", instance.dir / "run" / "mariadb"], check=True)
+    assert instance.verify(key["value"]) == 200, "it goes on with what it knows"
+    wait_for("it denies", lambda: instance.verify(key["value"]) == 401, 20)
+    subprocess.run([mariadb, "start", instance.dir / "run" / "mariadb"], check=True)
+    wait_for("it hears from the store again", lambda: instance.verify(key["value"]) == 200, 30)
+
+
+@pytest.mark.long
+def test_the_leader_dies_and_no_notice_is_lost_or_written_twice(nodes):
+    """Both nodes wake up to a day's work; whoever leads is killed in the midst of it, again and again."""
+    instance = nodes[0].instance
+    chance = random.Random(5)
+    keys = set()
+    for number in range(500):
+        body = {"displayName": f"short {number}", "lifetimeDuration": "P1D",
+                "privileges": [{"owner": "PLATFORM", "targetDomain": "SOURCE", "type": "VIEW"}]}
+        status, made = nodes[0].request("admin.sock", "POST", "/rest/organizations/example/apikeys?apiKeyTemplateId=CUSTOM",
+                                        {"Content-Type": "application/json"}, body)
+        assert status == 201, made
+        keys.add(json.loads(made)["id"])
+    for node in nodes:
+        node.end()
+    # Two days pass while both are down.
+    mariadb = pathlib.Path(__file__).resolve().parent.parent / "mariadb"
+    sql = ("REPLACE INTO sallyport.setting (name, content) VALUES ('test_clock.offset', '%d')" % (2 * DAY))
+    subprocess.run([mariadb, "sql", instance.dir / "run" / "mariadb", sql], check=True)
+    for node in nodes:
+        node.start()
+    kills = 0
+    for _ in range(4):
+        leader = leader_of(nodes)
+        time.sleep(chance.uniform(0, 0.4))  # anywhere in its work
+        leader.end(signal.SIGKILL)
+        kills += 1
+        other = next(node for node in nodes if node is not leader)
+        wait_for("the other one leads", lambda: (other.status() or {}).get("leading"), 40)
+        leader.start()
+    leader = leader_of(nodes)
+    # What the dead had claimed is free again when their claims have run out.
+    for node in nodes:
+        node.ctl("clock", "advance", "10min")
+
+    def ended():
+        rows = instance.items("notices", "list", "--limit", "1000")
+        mine = [r for r in rows if r["subjectId"] in keys and r["kind"] == "key_expired"]
+        return mine if len(mine) >= len(keys) and all(r["state"] == "sent" for r in mine) else None
+    rows = wait_for("every key's end was announced", ended, 60)
+    assert sorted(r["subjectId"] for r in rows) == sorted(keys), "one row a key, no more"
+    mails = [m["Message-ID"] for m in instance.mails() if "short " in m["Subject"]]
+    wanted = {r["messageId"].strip("<>") for r in rows}
+    assert {m.strip("<>") for m in mails} >= wanted
+    # Twice only where the daemon died between the server's answer and its commit.
+    assert len(mails) - len(set(mails)) <= kills, f"{len(mails)} mails, {len(set(mails))} different"
+    assert {k["status"] for k in instance.items("key", "list")} == {"EXPIRED"}
+    assert instance.json("activity", "verify")["good"] is True
