@@ -223,6 +223,9 @@ constexpr std::array entries{
           "next_due LIMIT 1"},
     Entry{Sql::insert_pgp_key,
           "INSERT INTO pgp_key (id, " PGP_KEY ") VALUES (?, {values " PGP_KEY "})"},
+    Entry{Sql::touch_pgp_key,
+          "UPDATE pgp_key SET last_used = ? WHERE partner = ? AND fingerprint = ? AND (last_used IS "
+          "NULL OR last_used < ?)"},
     Entry{Sql::partner_pgp_keys,
           "SELECT id, " PGP_KEY " FROM pgp_key WHERE partner = ? ORDER BY added, id"},
     Entry{Sql::update_pgp_key, "UPDATE pgp_key SET {set " PGP_KEY "} WHERE id = ?"},

@@ -93,6 +93,11 @@ void touch_ssh_key(Unit& unit, std::string_view id, Instant now) {
   Query(unit, Sql::touch_ssh_key).bind(now, id, now).run();
 }
 
+void touch_pgp_key(Unit& unit, std::string_view partner, std::string_view fingerprint,
+                   Instant now) {
+  Query(unit, Sql::touch_pgp_key).bind(now, partner, fingerprint, now).run();
+}
+
 std::vector<SshKey> due_ssh_keys(Unit& unit, Instant now, unsigned limit) {
   Query query(unit, Sql::due_ssh_keys);
   query.bind(now, limit);

@@ -74,6 +74,8 @@ void touch_ssh_key(Unit& unit, std::string_view id, Instant now);
 [[nodiscard]] std::optional<Instant> earliest_ssh_key_due(Unit& unit);
 
 void insert_pgp_key(Unit& unit, const PgpKey& key);
+/// That the partner's ("": our own) key with this fingerprint was used; nothing if there is none.
+void touch_pgp_key(Unit& unit, std::string_view partner, std::string_view fingerprint, Instant now);
 /// `partner` "" = our own.
 [[nodiscard]] std::vector<PgpKey> partner_pgp_keys(Unit& unit, std::string_view partner);
 [[nodiscard]] bool update_pgp_key(Unit& unit, const PgpKey& key);

@@ -111,9 +111,13 @@ TEST_P(Partners, PgpKeys) {
   key.revoked = false;
   write([&](Unit& unit) {
     EXPECT_TRUE(update_pgp_key(unit, key));
+    touch_pgp_key(unit, "acme", key.fingerprint, at(10));
+    touch_pgp_key(unit, "acme", key.fingerprint, at(9));
+    touch_pgp_key(unit, "nobody", key.fingerprint, at(11));
     EXPECT_TRUE(delete_pgp_key(unit, "p2"));
     EXPECT_FALSE(delete_pgp_key(unit, "p2"));
   });
+  key.last_used = at(10);
   EXPECT_EQ(read([](Unit& unit) { return partner_pgp_keys(unit, "acme"); }),
             (std::vector<PgpKey>{key}));
 }
