@@ -1,0 +1,147 @@
+"""Files for partners, with a real daemon, gpg and the stock sftp client: noticed, sealed, offered, collected, announced."""
+import os
+import pathlib
+import subprocess
+import time
+
+from conftest import wait_for
+
+
+def make(scratch, name, text="a,b\n1,2\n"):
+    path = scratch / name
+    path.write_text(text)
+    return path
+
+
+def drop(instance, obj, name, text):
+    """As an application does: written under a hidden name, then renamed."""
+    folder = pathlib.Path(instance.env["OUTBOUND_DIR"]) / "acme" / obj
+    wait_for("the folder for the application is there", folder.is_dir)
+    hidden = folder / f".{name}.new"
+    hidden.write_text(text)
+    hidden.rename(folder / name)
+    return folder / name
+
+
+def unseal(instance, sealed):
+    """gpg as the partner: what is in the message, and what gpg says about its signature."""
+    e = instance.env
+    return subprocess.run(["gpg", "--homedir", e["PARTNER_PGP_HOME"], "--batch", "--status-fd", "2", "--pinentry-mode", "loopback",
+                           "--passphrase", "", "--decrypt", str(sealed)], capture_output=True, check=True)
+
+
+def fetch(instance, remote, local):
+    instance.sftp(f"get {remote} {local}")
+    return pathlib.Path(local)
+
+
+def mails_about(instance, kind_words, name):
+    return [m for m in instance.mails() if name in m.as_string() and kind_words in m["Subject"].lower()]
+
+
+def test_a_file_moved_in_is_sealed_offered_downloaded_and_collected(instance, scratch):
+    source = drop(instance, "Invoices", "order.csv", "secret\n" * 20000)
+    row = instance.wait_state("order.csv", "available")
+    assert not source.exists()
+    assert row["publishedAs"] == "/Outgoing/Invoices/order.csv.pgp"
+    got = fetch(instance, "/Outgoing/Invoices/order.csv.pgp", scratch / "order.pgp")
+    assert b"secret" not in got.read_bytes()
+    opened = unseal(instance, got)
+    assert opened.stdout == b"secret\n" * 20000
+    assert b"GOODSIG" in opened.stderr and instance.env["GATEWAY_PGP_FINGERPRINT"].encode() in opened.stderr
+    instance.wait_state("order.csv", "downloaded")
+    instance.sftp("rm /Outgoing/Invoices/order.csv.pgp")
+    instance.wait_state("order.csv", "collected")
+    history = [step["state"] for step in instance.json("files", "show", row["id"])["history"]]
+    assert [s for i, s in enumerate(history) if s not in history[:i]] == ["queued", "encrypted", "available", "downloaded", "collected"]
+
+
+def test_send_gives_a_file_to_the_partner(instance, scratch):
+    plain = make(scratch, "given.csv", "x,y\n")
+    instance.ctl("send", "acme", plain, "--object", "Contracts", "--name", "named.csv")
+    instance.wait_state("named.csv", "available")
+    assert plain.exists()
+    assert unseal(instance, fetch(instance, "/Outgoing/Contracts/named.csv.pgp", scratch / "n.pgp")).stdout == b"x,y\n"
+    assert "no object" in instance.ctl_fails("send", "acme", plain, "--object", "Nothing").lower()
+    assert "no partner" in instance.ctl_fails("send", "nobody", plain).lower()
+
+
+def test_a_file_is_not_taken_while_an_application_writes_to_it(instance):
+    folder = pathlib.Path(instance.env["OUTBOUND_DIR"]) / "acme" / "Payments"
+    wait_for("the folder is there", folder.is_dir)
+    with open(folder / "growing.csv", "w", encoding="ascii") as stream:
+        stream.write("first\n")
+        stream.flush()
+        # Another file goes all the way meanwhile: the watch has seen both.
+        drop(instance, "Payments", "other.csv", "o")
+        instance.wait_state("other.csv", "available")
+        assert instance.file_named("growing.csv") is None
+        stream.write("second\n")
+    row = instance.wait_state("growing.csv", "available")
+    assert row["verdict"]["bytes"] == len("first\nsecond\n")
+
+
+def test_what_the_partner_cannot_do_in_outgoing(instance, scratch):
+    drop(instance, "Users", "kept.csv", "k")
+    instance.wait_state("kept.csv", "available")
+    local = make(scratch, "evil.csv")
+    assert instance.sftp(f"put {local} /Outgoing/Users/evil.csv", check=False).returncode != 0
+    assert instance.sftp("rename /Outgoing/Users/kept.csv.pgp /Outgoing/Users/x", check=False).returncode != 0
+    assert "kept.csv.pgp" in instance.sftp("ls /Outgoing/Users").stdout
+
+
+def test_odd_things_in_outbound_are_reported_not_followed(instance, scratch):
+    secret = make(scratch, "secret.txt", "not for partners")
+    folder = pathlib.Path(instance.env["OUTBOUND_DIR"]) / "acme" / "Users"
+    (folder / "link.csv").symlink_to(secret)
+    os.mkfifo(folder / "pipe.csv")
+    named = lambda: [c for c in instance.json("status")["health"] if c["name"] == "outbound.unreadable"]
+    wait_for("health tells", lambda: named() and "link.csv" in named()[0]["sentence"] or named() and "pipe.csv" in named()[0]["sentence"])
+    drop(instance, "Users", "after.csv", "fine")
+    instance.wait_state("after.csv", "available")
+    assert instance.file_named("link.csv") is None and instance.file_named("pipe.csv") is None
+    (folder / "link.csv").unlink()
+    (folder / "pipe.csv").unlink()
+    wait_for("health is good again", lambda: not named(), 40)
+
+
+def test_without_a_key_of_the_partner_the_file_is_held_until_one_comes(make_instance, scratch):
+    instance = make_instance()
+    shown = instance.json("partner", "show", "acme")
+    key = shown["pgpKeys"][0]["id"]
+    instance.ctl("partner", "pgp-key", "remove", "acme", key)
+    drop(instance, "Invoices", "held.csv", "waits")
+    row = instance.wait_state("held.csv", "held")
+    assert "key" in row["reason"].lower()
+    wait_for("the mail about it", lambda: [m for m in instance.mails() if "held.csv" in m.as_string()])
+    assert "held.csv" not in instance.sftp("ls /Outgoing/Invoices").stdout
+    started = time.monotonic()
+    instance.ctl("partner", "pgp-key", "add", "acme", instance.dir / "partner" / "partner.asc")
+    instance.wait_state("held.csv", "available")
+    assert time.monotonic() - started < 10, "sent as soon as the key is there, not by a later look"
+    assert unseal(instance, fetch(instance, "/Outgoing/Invoices/held.csv.pgp", scratch / "h.pgp")).stdout == b"waits"
+
+
+def test_what_is_not_collected_is_announced_twice_and_taken_back_after_two_weeks(make_instance, scratch):
+    instance = make_instance()
+    drop(instance, "Invoices", "forgotten.csv", "nobody came")
+    row = instance.wait_state("forgotten.csv", "available")
+
+    def about():
+        return [m for m in instance.mails() if "forgotten.csv" in m.as_string()]
+
+    instance.advance("2d")
+    assert not about()
+    instance.advance("26h")
+    first = wait_for("the first reminder", about)
+    assert len(first) == 1 and "files@acme.example.com" in first[0]["To"]
+    instance.advance("4d")
+    wait_for("the second reminder", lambda: len(about()) == 2)
+    instance.advance("7d")
+    instance.wait_state("forgotten.csv", "backed_up")
+    wait_for("the administrators are told", lambda: any("admin@example.org" in m["To"] for m in about()))
+    assert len(about()) == 3
+    assert "forgotten" not in instance.sftp("ls /Outgoing/Invoices").stdout
+    back = scratch / "back.pgp"
+    instance.ctl("files", "get", row["id"], "-o", back)
+    assert unseal(instance, back).stdout == b"nobody came"
