@@ -26,6 +26,7 @@
 #include "sftp/interrupt.h"
 #include "sftp/login.h"
 #include "sftp/session.h"
+#include "sftp/unanswered.h"
 
 namespace sallyport::sftp {
 namespace {
@@ -112,8 +113,10 @@ class Connection {
     };
     login.open_channel = [this]() -> ssh_channel { return open_channel(); };
     login_.emplace(ssh_.get(), broker_ ? &*broker_ : nullptr, std::move(login));
+    UnansweredRequests unanswered(ssh_.get());
     while (!login_->over()) {
       if (ssh_event_dopoll(event_.get(), 1000) == SSH_ERROR || !ssh_is_connected(ssh_.get())) break;
+      if (unanswered.any()) login_->bad_signature();
       if (broker_ && broker_->ended()) break;
     }
     if (login_->logged_in()) return true;

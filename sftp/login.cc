@@ -182,6 +182,18 @@ int Login::ask(LoginQuery query) {
   return SSH_AUTH_DENIED;
 }
 
+void Login::bad_signature() {
+  if (over()) return;
+  why_over_ = "The signature is not valid";
+  reason_ = "bad_signature";
+  if (broker_ == nullptr) return;
+  try {
+    introduce();
+  } catch (const std::exception&) {
+    reason_ = "unavailable";
+  }
+}
+
 int Login::denied(bool probe) {
   if (probe) {
     if (++probes_ >= most_probes) why_over_ = "Too many keys were offered";

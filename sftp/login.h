@@ -36,6 +36,9 @@ class Login {
   Login(const Login&) = delete;
   Login& operator=(const Login&) = delete;
 
+  /// A request was not answered, since its signature (or key) is none: the connection is over.
+  void bad_signature();
+
   [[nodiscard]] bool logged_in() const { return logged_in_; }
   /// True when there is nothing more to wait for.
   [[nodiscard]] bool over() const { return logged_in_ || !why_over_.empty() || failed_; }

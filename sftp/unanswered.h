@@ -1,0 +1,39 @@
+// Sees login requests that libssh leaves without an answer: those whose signature is bad, or whose
+// key or algorithm it does not take. It calls nobody then, the client would wait for ever, and no
+// attempt would be counted.
+//
+// libssh tells only its log, so that is read while a login goes on: a login request was handed to
+// its handler, and no packet went out. Owned by a connection; its one thread. Nothing fails; a
+// libssh that words its log otherwise leaves the login grace to end such connections.
+#pragma once
+
+#include <libssh/callbacks.h>
+#include <libssh/libssh.h>
+
+#include <cstdint>
+
+namespace sallyport::sftp {
+
+class UnansweredRequests {
+ public:
+  /// From now on, until it goes.
+  explicit UnansweredRequests(ssh_session session);
+  ~UnansweredRequests();
+  UnansweredRequests(const UnansweredRequests&) = delete;
+  UnansweredRequests& operator=(const UnansweredRequests&) = delete;
+
+  /// To be asked between two rounds of events.
+  [[nodiscard]] bool any();
+
+ private:
+  void logged(const char* line);
+  void look();
+
+  ssh_session session_;
+  ssh_counter_struct packets_{};
+  bool waits_ = false;
+  bool any_ = false;
+  std::uint64_t sent_before_ = 0;
+};
+
+}  // namespace sallyport::sftp
