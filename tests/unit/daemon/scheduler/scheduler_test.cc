@@ -76,7 +76,12 @@ class Instants final : public DueWork {
 class SchedulerTest : public ::testing::Test {
  protected:
   Steady::time_point deadline() { return Steady::now() + patience; }
+  // Works outlive the scheduler that runs them.
+  Instants& make(std::string name, bool leader_only = false) {
+    return *works_.emplace_back(std::make_unique<Instants>(std::move(name), leader_only));
+  }
 
+  std::vector<std::unique_ptr<Instants>> works_;
   TwoClocks clock;
   Health health{clock};
   std::atomic<bool> synchronised{false};
@@ -86,8 +91,8 @@ class SchedulerTest : public ::testing::Test {
 };
 
 TEST_F(SchedulerTest, DrainRunsAllThatIsDueAndNothingElse) {
-  Instants a("a");
-  Instants b("b");
+  Instants& a = make("a");
+  Instants& b = make("b");
   a.put(clock.now() - base::Seconds{5});
   a.put(clock.now());
   a.put(clock.now() + base::Seconds{3600});
@@ -107,7 +112,7 @@ TEST_F(SchedulerTest, DrainRunsAllThatIsDueAndNothingElse) {
 }
 
 TEST_F(SchedulerTest, WakeRunsNewWorkAtOnce) {
-  Instants work("work");
+  Instants& work = make("work");
   scheduler.add(work);
   scheduler.start();
   ASSERT_TRUE(scheduler.drain(deadline()));
@@ -120,8 +125,8 @@ TEST(SchedulerTimer, RunsByItselfWhenTheInstantComes) {
   const base::SystemClock clock;
   Health health(clock);
   ClockWatch watch(clock, health, [] { return true; });
-  Scheduler scheduler(clock, health, watch, [] { return true; });
   Instants work("work");
+  Scheduler scheduler(clock, health, watch, [] { return true; });
   const Instant due = clock.now() + base::Seconds{2};
   work.put(due);
   scheduler.add(work);
@@ -132,7 +137,7 @@ TEST(SchedulerTimer, RunsByItselfWhenTheInstantComes) {
 }
 
 TEST_F(SchedulerTest, WorkThatCannotBeDoneNowIsPausedNotSpunOn) {
-  Instants work("work");
+  Instants& work = make("work");
   work.put(clock.now());
   work.held = true;
   scheduler.add(work);
@@ -147,7 +152,7 @@ TEST_F(SchedulerTest, WorkThatCannotBeDoneNowIsPausedNotSpunOn) {
 }
 
 TEST_F(SchedulerTest, AFailureRaisesHealthAndIsTriedAgain) {
-  Instants work("work");
+  Instants& work = make("work");
   work.put(clock.now());
   work.fail_earliest = true;
   scheduler.add(work);
@@ -162,8 +167,8 @@ TEST_F(SchedulerTest, AFailureRaisesHealthAndIsTriedAgain) {
 }
 
 TEST_F(SchedulerTest, OnlyTheLeaderRunsWhatOneNodeMayRun) {
-  Instants leaders("leaders", true);
-  Instants everybodys("everybodys");
+  Instants& leaders = make("leaders", true);
+  Instants& everybodys = make("everybodys");
   leaders.put(clock.now());
   everybodys.put(clock.now());
   scheduler.add(leaders);
@@ -179,7 +184,7 @@ TEST_F(SchedulerTest, OnlyTheLeaderRunsWhatOneNodeMayRun) {
 }
 
 TEST_F(SchedulerTest, StopsWhileWorkIsPausedOrWaiting) {
-  Instants work("work");
+  Instants& work = make("work");
   work.put(clock.now() + base::one_day);
   scheduler.add(work);
   scheduler.start();
