@@ -1,12 +1,14 @@
-// The filters of the list of keys (spec/api-keys.md 9).
+// The list of keys and its filters (spec/api-keys.md 9), a page of the store at a time.
 #include <array>
 #include <utility>
 
-#include "daemon/keys/key_service.h"
+#include "daemon/keys/change.h"
 
 namespace sallyport::daemon {
 
 namespace {
+
+constexpr unsigned page_keys = 1000;
 
 constexpr std::array<std::pair<std::string_view, KeyFilter>, 7> filters{{
     {"ACTIVE", KeyFilter::active},
@@ -54,6 +56,30 @@ bool matches(KeyFilter filter, const store::ApiKey& key, const lifecycle::Policy
       return !active;
   }
   return false;
+}
+
+void KeyService::each(const Caller& caller, KeyFilter filter,
+                      const std::function<void(store::ApiKey&)>& take) {
+  const base::Instant now = parts_.clock.now();
+  const auto rules = policy();
+  std::string after;
+  while (true) {
+    auto page = parts_.store.read(
+        [&](store::Unit& unit) { return store::list_keys(unit, after, page_keys); });
+    if (page.empty()) return;
+    after = page.back().id;
+    const bool last = page.size() < page_keys;
+    for (auto& key : page) {
+      if (may_view(caller, key) && matches(filter, key, rules, now)) take(key);
+    }
+    if (last) return;
+  }
+}
+
+std::vector<store::ApiKey> KeyService::list(const Caller& caller, KeyFilter filter) {
+  std::vector<store::ApiKey> out;
+  each(caller, filter, [&](store::ApiKey& key) { out.push_back(std::move(key)); });
+  return out;
 }
 
 }  // namespace sallyport::daemon

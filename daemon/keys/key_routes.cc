@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/bytes.h"
+#include "daemon/keys/json_array_body.h"
 #include "daemon/keys/key_checks.h"
 #include "daemon/keys/key_json.h"
 #include "daemon/keys/key_schemas.h"
@@ -67,11 +68,10 @@ class KeyRoutes : public std::enable_shared_from_this<KeyRoutes> {
                      "ACTIVE_AND_EXPOSED, WITH_WARNING, ALL_EXPOSED, DEACTIVATED.");
                }
                const KeyView shown = key_view();
-               Json out = Json::array();
-               for (const auto& key : keys_.list(request.caller, *filter)) {
-                 out.push(key_json(key, shown));
-               }
-               return json_response(200, out);
+               JsonArrayBody out;
+               keys_.each(request.caller, *filter,
+                          [&](const store::ApiKey& key) { out.push(key_json(key, shown)); });
+               return out.finish();
              })
         .describe("The keys that the caller may see")
         .query("status", "Which of them")

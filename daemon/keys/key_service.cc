@@ -18,7 +18,6 @@ namespace {
 using lifecycle::Event;
 using lifecycle::Verdict;
 
-constexpr unsigned page_keys = 1000;
 constexpr std::size_t value_bytes = 20;  // 160 bits, 40 hex digits
 
 struct NewValue {
@@ -329,24 +328,6 @@ store::ApiKey KeyService::get(const Caller& caller, const std::string& id) {
   auto key = parts_.store.read([&](store::Unit& unit) { return store::find_key(unit, id); });
   if (!key || !may_view(caller, *key)) throw_not_found();
   return std::move(*key);
-}
-
-std::vector<store::ApiKey> KeyService::list(const Caller& caller, KeyFilter filter) {
-  const base::Instant now = parts_.clock.now();
-  const auto rules = policy();
-  std::vector<store::ApiKey> out;
-  std::string after;
-  while (true) {
-    auto page = parts_.store.read(
-        [&](store::Unit& unit) { return store::list_keys(unit, after, page_keys); });
-    if (page.empty()) return out;
-    after = page.back().id;
-    const bool last = page.size() < page_keys;
-    for (auto& key : page) {
-      if (may_view(caller, key) && matches(filter, key, rules, now)) out.push_back(std::move(key));
-    }
-    if (last) return out;
-  }
 }
 
 std::map<std::string, std::string> KeyService::group_names() {

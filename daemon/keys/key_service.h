@@ -103,7 +103,9 @@ class KeyService {
                                   base::Seconds overlap);
 
   [[nodiscard]] store::ApiKey get(const Caller& caller, const std::string& id);
-  /// All that the caller may see, in order of id.
+  /// All that the caller may see, in order of id. There may be a million: one at a time.
+  void each(const Caller& caller, KeyFilter filter,
+            const std::function<void(store::ApiKey&)>& take);
   [[nodiscard]] std::vector<store::ApiKey> list(const Caller& caller, KeyFilter filter);
 
   store::ApiKey update(const Caller& caller, const std::string& id, const KeyInput& input);

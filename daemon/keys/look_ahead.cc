@@ -14,6 +14,7 @@ using lifecycle::Timer;
 using store::KeyState;
 
 constexpr unsigned most_ahead = 8;
+constexpr std::size_t most_at_once = 1000;  // keys in memory
 
 std::string_view status_after(KeyState state) {
   switch (state) {
@@ -173,10 +174,6 @@ Json timer_json(Timer timer, const store::ApiKey& key, const lifecycle::Policy& 
 
 }  // namespace
 
-std::vector<store::ApiKey> LookAhead::keys_of(const Caller& caller) {
-  return keys_.list(caller, KeyFilter::all);
-}
-
 std::optional<base::Instant> LookAhead::accepted(store::Unit& unit, const store::ApiKey& key) {
   if (!key.inactivity_progress.cycle) return std::nullopt;
   return last_warning_accepted(unit, key, keys_.policy());
@@ -208,45 +205,54 @@ void LookAhead::add_events(store::Unit& unit, NoticeWriter& writer, const store:
   }
 }
 
+void LookAhead::add_events(const std::vector<store::ApiKey>& keys,
+                           const lifecycle::Horizon& horizon, std::vector<SimulatedEvent>& out) {
+  const auto config = keys_.parts().config.get();
+  const auto events = keys_.parts().store.read([&](store::Unit& unit) {
+    std::vector<SimulatedEvent> found;
+    NoticeWriter writer(unit, *config, horizon.from);
+    for (const auto& key : keys) add_events(unit, writer, key, horizon, found);
+    return found;
+  });
+  out.insert(out.end(), events.begin(), events.end());
+}
+
 std::vector<SimulatedEvent> LookAhead::simulate(
     const Caller& caller, base::Seconds length,
     std::vector<std::pair<base::Instant, base::Instant>> asleep) {
   const base::Instant now = keys_.parts().clock.now();
   const lifecycle::Horizon horizon{now, now + length, std::move(asleep)};
-  const auto config = keys_.parts().config.get();
-  const auto keys = keys_of(caller);
-  return keys_.parts().store.read([&](store::Unit& unit) {
-    std::vector<SimulatedEvent> out;
-    NoticeWriter writer(unit, *config, now);
-    for (const auto& key : keys) add_events(unit, writer, key, horizon, out);
-    sort_by_time(out);
-    return out;
+  std::vector<SimulatedEvent> out;
+  std::vector<store::ApiKey> some;
+  keys_.each(caller, KeyFilter::all, [&](store::ApiKey& key) {
+    some.push_back(std::move(key));
+    if (some.size() < most_at_once) return;
+    add_events(some, horizon, out);
+    some.clear();
   });
+  add_events(some, horizon, out);
+  sort_by_time(out);
+  return out;
 }
 
 std::vector<SimulatedEvent> LookAhead::simulate(const std::vector<store::ApiKey>& keys,
                                                 base::Seconds length) {
   const base::Instant now = keys_.parts().clock.now();
-  const lifecycle::Horizon horizon{now, now + length, {}};
-  const auto config = keys_.parts().config.get();
-  return keys_.parts().store.read([&](store::Unit& unit) {
-    std::vector<SimulatedEvent> out;
-    NoticeWriter writer(unit, *config, now);
-    for (const auto& key : keys) add_events(unit, writer, key, horizon, out);
-    sort_by_time(out);
-    return out;
-  });
+  std::vector<SimulatedEvent> out;
+  add_events(keys, {now, now + length, {}}, out);
+  sort_by_time(out);
+  return out;
 }
 
 std::vector<Deadline> LookAhead::calendar(const Caller& caller, base::Seconds length) {
   const base::Instant now = keys_.parts().clock.now();
   const auto policy = keys_.policy();
   std::vector<Deadline> out;
-  for (const auto& key : keys_of(caller)) {
+  keys_.each(caller, KeyFilter::all, [&](const store::ApiKey& key) {
     for (auto& deadline : deadlines_of(key, policy)) {
       if (deadline.at <= now + length) out.push_back(std::move(deadline));
     }
-  }
+  });
   std::stable_sort(out.begin(), out.end(), [](const Deadline& a, const Deadline& b) {
     return std::tie(a.at, a.key_id) < std::tie(b.at, b.key_id);
   });

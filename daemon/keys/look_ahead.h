@@ -50,10 +50,11 @@ class LookAhead {
   [[nodiscard]] Json why(const Caller& caller, const std::string& id);
 
  private:
-  [[nodiscard]] std::vector<store::ApiKey> keys_of(const Caller& caller);
   [[nodiscard]] std::optional<base::Instant> accepted(store::Unit& unit, const store::ApiKey& key);
   void add_events(store::Unit& unit, NoticeWriter& writer, const store::ApiKey& key,
                   const lifecycle::Horizon& horizon, std::vector<SimulatedEvent>& out);
+  void add_events(const std::vector<store::ApiKey>& keys, const lifecycle::Horizon& horizon,
+                  std::vector<SimulatedEvent>& out);
 
   KeyService& keys_;
 };
