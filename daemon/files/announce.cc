@@ -21,10 +21,12 @@ std::string host_name() {
 
 /// Each address once; who is an administrator and a contact too gets the administrators' text.
 std::map<std::string, notify::Role> recipients(store::Unit& unit, const Config& config,
-                                               const store::Partner& partner, bool to_contacts) {
+                                               const store::Partner& partner, bool to_contacts,
+                                               bool to_administrators) {
   std::map<std::string, notify::Role> result;
+  const bool wanted = to_administrators || partner.emails.empty();
   for (const auto& administrator : store::list_administrators(unit)) {
-    if (administrator.active && !administrator.email.empty()) {
+    if (wanted && administrator.active && !administrator.email.empty()) {
       result.emplace(administrator.email, notify::Role::administrator);
     }
   }
@@ -41,7 +43,8 @@ std::map<std::string, notify::Role> recipients(store::Unit& unit, const Config& 
 
 void announce_facts(store::Unit& unit, const Config& config, const store::Partner& partner,
                     notify::Facts facts, const std::string& subject_type,
-                    const std::string& subject_id, base::Instant cycle, bool to_contacts) {
+                    const std::string& subject_id, base::Instant cycle, bool to_contacts,
+                    bool to_administrators) {
   facts.organization = config.organization;
   facts.instance = config.node.empty() ? host_name() : config.node;
   facts.partner = partner.name;
@@ -62,7 +65,8 @@ void announce_facts(store::Unit& unit, const Config& config, const store::Partne
     row.id = store::notice_id(row);
     static_cast<void>(store::insert_notice(unit, row));  // it is there already: announced
   };
-  for (const auto& [address, role] : recipients(unit, config, partner, to_contacts)) {
+  for (const auto& [address, role] :
+       recipients(unit, config, partner, to_contacts, to_administrators)) {
     write(address, store::Channel::mail, role);
   }
   for (const std::string& webhook : webhooks_for(config, facts.kind)) {
@@ -90,7 +94,7 @@ void announce(store::Unit& unit, const Config& config, const store::Partner& par
   about.received_at = file.received;
   facts.file = std::move(about);
   announce_facts(unit, config, partner, std::move(facts), "file", file.id, notice.cycle,
-                 notice.to_contacts);
+                 notice.to_contacts, notice.to_administrators);
 }
 
 }  // namespace sallyport::daemon

@@ -1,6 +1,6 @@
 // Notices about files: rows of the ledger, written in the unit of work of their cause. Recipients
-// are the partner's contacts and the active administrators; the fallback address where there is
-// neither.
+// are the partner's contacts and the active administrators, or one of the two; administrators stand
+// in for contacts where a partner has none, and the fallback address where there is nobody.
 //
 // Thread-safe. Failures are the store's. Wake "outbox" after the commit.
 #pragma once
@@ -22,6 +22,7 @@ struct FileNotice {
   std::string duplicate_of;
   std::optional<base::Instant> duplicate_received_at;
   bool to_contacts = true;
+  bool to_administrators = true;
 };
 
 void announce(store::Unit& unit, const Config& config, const store::Partner& partner,
@@ -30,6 +31,7 @@ void announce(store::Unit& unit, const Config& config, const store::Partner& par
 /// The same for what has no file: `facts` holds all but role and names of the instance.
 void announce_facts(store::Unit& unit, const Config& config, const store::Partner& partner,
                     notify::Facts facts, const std::string& subject_type,
-                    const std::string& subject_id, base::Instant cycle, bool to_contacts);
+                    const std::string& subject_id, base::Instant cycle, bool to_contacts,
+                    bool to_administrators = true);
 
 }  // namespace sallyport::daemon

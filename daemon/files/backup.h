@@ -2,6 +2,10 @@
 // store. What put() returns is safe there: its SHA-256 was compared with what was read back, or
 // with what the store's own checksum said of each part.
 //
+// With backup.encrypt_to, what is not an encrypted message already is encrypted to that key of ours
+// on its way; the journal's verdict then holds what lies there ("backup": key, size, SHA-256), and
+// what comes back is decrypted and compared with the original's digest.
+//
 // Threads: any; a target is made for each use. Failures: BackupError with a sentence for the
 // operator; nothing was recorded or removed then.
 #pragma once
@@ -21,6 +25,13 @@ class BackupError : public base::Error {
   using base::Error::Error;
 };
 
+/// The original itself cannot be backed up: it is not what was received any more, or no file. Other
+/// files can.
+class OriginalChanged : public BackupError {
+ public:
+  using BackupError::BackupError;
+};
+
 class BackupTarget {
  public:
   virtual ~BackupTarget() = default;
@@ -37,8 +48,8 @@ class BackupTarget {
 [[nodiscard]] std::unique_ptr<BackupTarget> backup_target_of(const Config& config,
                                                              const std::string& location);
 
-/// Puts the original and returns where it is.
-[[nodiscard]] std::string put_backup(const FileContext& context, const store::File& file, int fd);
+/// Puts the original; writes where and how it lies there into `file` (backup_at, verdict).
+void put_backup(const FileContext& context, store::File& file, int fd);
 /// The original back to `fd`; compares its SHA-256 with the journal's.
 void fetch_backup(const FileContext& context, const store::File& file, int fd);
 

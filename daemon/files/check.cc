@@ -11,6 +11,11 @@ using store::FileState;
 using store::Unit;
 
 constexpr unsigned page = 500;
+constexpr unsigned deepest = 32;
+constexpr std::string_view marker_ending = ".ready";
+constexpr std::string_view note_ending = ".reason.txt";
+/// From this length on the name of a note may be its file's cut short.
+constexpr std::size_t cut_note = 240;
 
 std::optional<File> row_of(const FileContext& context, const std::string& id) {
   return context.store.read([&](Unit& unit) { return store::find_file(unit, id); });
@@ -61,15 +66,22 @@ void Check::look_at_spool(const std::string& partner, const FileSink& offer, Che
   }
 }
 
-void Check::look_at_staging(CheckReport& report) {
+void Check::look_at_staging(CheckReport& report, bool may_remove) {
   const Directory staging = context_.inbound_staging();
   for (const std::string& name : staging.list()) {
     ++report.files;
-    const auto file = row_of(context_, name);
+    const bool is_marker = name.ends_with(marker_ending);
+    const std::string id = is_marker ? name.substr(0, name.size() - marker_ending.size()) : name;
+    const auto file = row_of(context_, id);
     if (file && (file->state == FileState::received || file->state == FileState::decrypted)) {
       continue;
     }
-    report.findings.push_back({"leftover", join(staging.path(), name), file ? name : "",
+    if (is_marker && file) {
+      // Delivered and recorded; only the removal of the marker is missing.
+      if (may_remove) staging.remove_file(name);
+      continue;
+    }
+    report.findings.push_back({"leftover", join(staging.path(), name), file ? id : "",
                                "Plaintext of no file that is being processed; remove it if you do "
                                "not need it."});
   }
@@ -98,6 +110,34 @@ void Check::look_at_work(CheckReport& report, bool may_remove) {
   }
 }
 
+void Check::look_at_tree(const std::string& partner, const Directory& folder,
+                         const std::string& path, unsigned depth, CheckReport& report) {
+  if (depth > deepest) return;
+  const bool is_receipts = path == "/Outgoing/Receipts";
+  for (const std::string& name : folder.list()) {
+    const std::string here = path + "/" + name;
+    const auto status = is_component(name) ? folder.look(name) : std::nullopt;
+    if (status && S_ISDIR(status->st_mode)) {
+      if (const auto inner = folder.find(name)) {
+        look_at_tree(partner, *inner, here, depth + 1, report);
+      }
+      continue;
+    }
+    ++report.files;
+    if (is_receipts && name.ends_with(".json.asc")) continue;
+    // A note belongs to the file whose name it bears.
+    const bool is_note = path.starts_with("/Archive/Failed") && name.ends_with(note_ending);
+    const std::string of = is_note ? here.substr(0, here.size() - note_ending.size()) : here;
+    const auto row = [&](const std::string& wanted) {
+      return context_.store.read(
+          [&](Unit& unit) { return store::find_published(unit, partner, wanted); });
+    };
+    if (row(here) || (is_note && (name.size() >= cut_note || row(of)))) continue;
+    report.findings.push_back(
+        {"orphan", partner + ":" + here, "", "No row of the journal belongs to this file."});
+  }
+}
+
 void Check::look_at_rows(CheckReport& report) {
   const std::vector<FileState> lying{FileState::archived, FileState::failed, FileState::available,
                                      FileState::downloaded};
@@ -112,6 +152,7 @@ void Check::look_at_rows(CheckReport& report) {
           context_.partner_directory(file.partner).find("tree" + place.directory);
       const auto status = directory ? directory->look(place.name) : std::nullopt;
       const std::string path = file.partner + ":" + file.published_as;
+      const std::uint64_t size_now = status ? static_cast<std::uint64_t>(status->st_size) : 0;
       if (!status) {
         if (file.direction == store::Direction::inbound &&
             context_.spool(file.partner).look(file.spool_name)) {
@@ -120,9 +161,9 @@ void Check::look_at_rows(CheckReport& report) {
         report.findings.push_back({"missing", path, file.id,
                                    "The journal says that this file is here (" +
                                        std::string(to_string(file.state)) + "), but it is not."});
-      } else if (static_cast<std::uint64_t>(status->st_size) != file.size) {
+      } else if (size_now != file.size) {
         report.findings.push_back({"wrong_size", path, file.id,
-                                   "The file has " + std::to_string(status->st_size) +
+                                   "The file has " + std::to_string(size_now) +
                                        " bytes, the journal says " + std::to_string(file.size) +
                                        "."});
       }
@@ -148,15 +189,22 @@ void Check::settle(const FileSink& offer) {
     look_at_spool(partner, offer, report);
   }
   look_at_work(report, true);
-  look_at_staging(report);
+  look_at_staging(report, true);
   raise(report);
 }
 
 CheckReport Check::check() {
   CheckReport report;
-  for (const std::string& partner : partner_names(context_)) look_at_spool(partner, {}, report);
+  for (const std::string& partner : partner_names(context_)) {
+    look_at_spool(partner, {}, report);
+    const Directory home = context_.partner_directory(partner);
+    for (const std::string area : {"/Archive/Incoming", "/Archive/Failed", "/Outgoing"}) {
+      const auto folder = home.find("tree" + area);
+      if (folder) look_at_tree(partner, *folder, area, 0, report);
+    }
+  }
   look_at_work(report, false);
-  look_at_staging(report);
+  look_at_staging(report, false);
   look_at_rows(report);
   raise(report);
   return report;

@@ -2,9 +2,10 @@
 // check`).
 //
 // settle(): at the start, what an interruption left half done and the rows alone do not tell: files
-// in a spool whose row says that they should have left it are offered to the pipeline, and sources
-// of placed files are removed. check(): everything, changing nothing. What neither can explain is
-// reported, never guessed at, and raised as health ("files.unexplained").
+// in a spool whose row says that they should have left it are offered to the pipeline, sources of
+// placed files and markers of delivered plaintext are removed. check(): everything, also what lies
+// in a partner's archive and outgoing folders without a row, changing nothing. What neither can
+// explain is reported, never guessed at, and raised as health ("files.unexplained").
 //
 // Threads: any. Failures: store::Error, base::SystemError.
 #pragma once
@@ -39,7 +40,9 @@ class Check {
  private:
   void look_at_spool(const std::string& partner, const FileSink& offer, CheckReport& report);
   void look_at_work(CheckReport& report, bool may_remove);
-  void look_at_staging(CheckReport& report);
+  void look_at_staging(CheckReport& report, bool may_remove);
+  void look_at_tree(const std::string& partner, const Directory& folder, const std::string& path,
+                    unsigned depth, CheckReport& report);
   void look_at_rows(CheckReport& report);
   void raise(const CheckReport& report);
 

@@ -25,7 +25,7 @@ FileService::FileService(const FileContext& context)
       watch_(context_, outbound_, [this](const File& file) { pipeline_.offer(file); }),
       retention_(context_),
       tasks_(context_),
-      waiting_(context_),
+      waiting_(context_, inbound_),
       expectations_(context_) {
   pipeline_.set_journal(journal_);
   inbound_.set_offer([this](const File& file) { pipeline_.offer(file); });
@@ -62,9 +62,16 @@ void FileService::stop() {
 
 void FileService::partners_changed() {
   watch_.rescan();
-  const auto held = context_.store.read(
-      [](Unit& unit) { return store::files_in_states(unit, {FileState::held}, "", 500); });
-  for (const File& file : held) pipeline_.offer(file);
+  constexpr unsigned page = 500;
+  std::string after;
+  for (;;) {
+    const auto held = context_.store.read([&](Unit& unit) {
+      return store::files_in_states(unit, {FileState::held}, after, page);
+    });
+    for (const File& file : held) pipeline_.offer(file);
+    if (held.size() < page) return;
+    after = held.back().id;
+  }
 }
 
 void FileService::bring_back(const File& file) const {

@@ -26,6 +26,11 @@ using store::Unit;
 constexpr std::string_view archive_area = "/Archive/Incoming";
 constexpr std::string_view failed_area = "/Archive/Failed";
 
+/// Beside the plaintext in staging: it was whole there.
+std::string marker_of(const File& file) {
+  return file.id + ".ready";
+}
+
 pgp::Acceptance acceptance_for(const FileContext& context, const PartnerPolicy& policy,
                                const std::vector<store::PgpKey>& keys, std::uint64_t size) {
   pgp::Acceptance acceptance;
@@ -126,6 +131,7 @@ Inbound::Judgement Inbound::judge(const File& file, const pgp::Acceptance& accep
     result.plain = base::digest_file(plain.get(), "plaintext of " + file.id);
     result.facts.set("bytes", static_cast<std::int64_t>(result.plain.size));
     base::fsync_file(plain.get(), "plaintext of " + file.id);
+    static_cast<void>(staging.make_file(marker_of(file), 0600));
     staging.sync();
   } catch (...) {
     staging.remove_file(file.id);
@@ -164,7 +170,8 @@ StepResult Inbound::refuse(File& file, const Judgement& judgement) {
   return reject(file, code, judgement.sentence);
 }
 
-StepResult Inbound::accept(File& file, const Judgement& judgement) {
+StepResult Inbound::accept(File& file, const Judgement& judgement,
+                           const std::function<void(Unit&)>& also) {
   file.state = FileState::decrypted;
   file.verdict = judgement.facts.dump();
   file.plain_sha256 = base::to_hex(judgement.plain.sha256);
@@ -174,7 +181,14 @@ StepResult Inbound::accept(File& file, const Judgement& judgement) {
   clear_retry(file);
   commit_file(
       context_, file,
-      judgement.facts["kind"] == Json("plain") ? "accepted as it is" : "decrypted and verified");
+      judgement.facts["kind"] == Json("plain") ? "accepted as it is" : "decrypted and verified",
+      [&](Unit& unit) {
+        const std::string* const signer = judgement.facts["signer"].if_string();
+        if (signer != nullptr) store::touch_pgp_key(unit, file.partner, *signer, context_.now());
+        const std::string* const ours = judgement.facts["decrypted_by"].if_string();
+        if (ours != nullptr) store::touch_pgp_key(unit, "", *ours, context_.now());
+        if (also) also(unit);
+      });
   return StepResult::done;
 }
 
@@ -225,16 +239,31 @@ StepResult Inbound::prepare_signed_apart(File& file, pgp::Acceptance acceptance,
   if (judgement.reason != pgp::Reason::none) return refuse(file, judgement);
   judgement.facts.set("signer", apart->verdict.signer());
   judgement.facts.set("signature_file", apart->signature.id);
-  const StepResult result = accept(file, judgement);
-  // The signature has done its work: it is archived beside the file, never delivered. An
-  // interruption before this leaves it waiting until its time is over.
+  // The signature has done its work with that: it is archived beside the file, never delivered.
   File signature = apart->signature;
   clear_retry(signature);
   signature.state = FileState::delivered;
   choose_archive_place(signature, archive_area);
-  commit_file(context_, signature, "is the signature of file " + file.id);
+  const StepResult result = accept(file, judgement, [&](Unit& unit) {
+    if (!store::update_file(unit, signature)) {
+      // A worker looked at it at this very moment; both are tried again.
+      throw base::Error("Its signature, file " + signature.id + ", is being looked at");
+    }
+    store::insert_file_step(unit, {signature.id, signature.state, context_.now(),
+                                   "is the signature of file " + file.id});
+  });
+  ++signature.version;
   if (offer_) offer_(signature);
   return result;
+}
+
+bool Inbound::was_published(const File& file, const Directory& staging,
+                            const Directory& target) const {
+  if (staging.look(marker_of(file))) return true;
+  const std::string name = split_last(file.delivered_as).name;
+  const auto there = target.open_file(name);
+  return there && base::to_hex(base::digest_file(there->get(), join(target.path(), name)).sha256) ==
+                      file.plain_sha256;
 }
 
 StepResult Inbound::publish(File& file) {
@@ -256,6 +285,13 @@ StepResult Inbound::publish(File& file) {
     const Moved moved = move_file(staging, file.id, target, name);
     if (moved == Moved::yes) break;
     if (moved == Moved::no_source) {
+      if (!was_published(file, staging, target)) {
+        file.state = FileState::received;
+        file.delivered_as.clear();
+        return retry_later(context_, file, "staging-lost",
+                           "its plaintext was removed from " + staging.path() +
+                               " before it could be delivered; the original is processed again");
+      }
       // Published before an interruption: the record alone is missing.
       target.sync();
       was_there = true;
@@ -298,6 +334,7 @@ StepResult Inbound::publish(File& file) {
                 notice.duplicate_received_at = duplicate->received;
                 announce(unit, *config, partner, file, notice, now);
               });
+  staging.remove_file(marker_of(file));
   if (duplicate) context_.waker.wake("outbox");
   context_.waker.wake("file-tasks");
   base::log_info("file.delivered",
@@ -349,7 +386,8 @@ StepResult Inbound::archive(File& file) {
   const store::Partner partner = context_.partner(file.partner);
   file.state = FileState::archived;
   clear_retry(file);
-  file.next_due = file.received + context_.policy(partner, file.object).archive_keep;
+  // From now on: a retried file has its whole time in the archive, too.
+  file.next_due = context_.now() + context_.policy(partner, file.object).archive_keep;
   commit_file(context_, file, "as " + file.published_as);
   context_.waker.wake("retention");
   return StepResult::done;
@@ -386,6 +424,21 @@ StepResult Inbound::reject(File& file, const std::string& code, const std::strin
                     sentence);
   park(file);
   return StepResult::failed;
+}
+
+bool Inbound::give_up(File& file) {
+  if (file.state != FileState::receiving || file.reason_code.empty()) return false;
+  const Directory spool = context_.spool(file.partner);
+  const auto fd = spool.open_file(file.spool_name);
+  if (!fd) return false;
+  const base::FileDigest digest = base::digest_file(fd->get(), join(spool.path(), file.spool_name));
+  file.size = digest.size;
+  file.sha256 = base::to_hex(digest.sha256);
+  file.received = context_.now();
+  const std::string code = file.reason_code;
+  const std::string sentence = file.reason;
+  static_cast<void>(reject(file, code, sentence));
+  return true;
 }
 
 void Inbound::settle_original(File& file) {

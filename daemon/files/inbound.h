@@ -6,9 +6,12 @@
 // Where a file's bytes are tells how far an interrupted step came, because every move is one rename
 // whose target is in the journal before it is made:
 //   state decrypted, staged plaintext there   -> not published yet
-//   state decrypted, staged plaintext gone    -> published; only the record is missing
+//   state decrypted, it is gone, marker there -> published; only the record is missing
+//   state decrypted, both gone                -> somebody emptied the staging: back to received
 //   state delivered, original in the spool    -> not archived yet; gone -> archived
 //   state failed, original in the spool       -> not parked yet
+//   state receiving with a reason, in the spool -> gave up waiting for the rest (waiting_files.h)
+// The marker is an empty file <id>.ready beside the plaintext, removed once delivery is recorded.
 // So each step can be run again after an interruption anywhere, and does what is left of it.
 //
 // Threads: different files in parallel; one file belongs to one caller at a time, and publish() of
@@ -16,6 +19,7 @@
 // pgp::PgpError mean that the step did not happen; retry_later() records that.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -38,12 +42,17 @@ class Inbound {
   /// What is left to do for a file in state failed or archived whose original is still in the
   /// spool. Nothing if it is in its place already.
   void settle_original(store::File& file);
+  /// A partial or not-ready file that was brought into the spool since its time is over: fails with
+  /// the reason that its row has. False if the row is no such one, or its file is not there (yet).
+  bool give_up(store::File& file);
 
  private:
   struct Judgement;
   Judgement judge(const store::File& file, const pgp::Acceptance& acceptance,
                   pgp::Kind* kind = nullptr) const;
-  StepResult accept(store::File& file, const Judgement& judgement);
+  /// `also` belongs into the unit that records it.
+  StepResult accept(store::File& file, const Judgement& judgement,
+                    const std::function<void(store::Unit&)>& also = {});
   StepResult refuse(store::File& file, const Judgement& judgement);
   /// A file that lacks a required signature, where one may come as NAME.sig.
   StepResult prepare_signed_apart(store::File& file, pgp::Acceptance acceptance,
@@ -55,6 +64,9 @@ class Inbound {
                            const PartnerPolicy& policy);
   StepResult reject(store::File& file, const std::string& code, const std::string& sentence);
   void park(store::File& file);
+  /// Whether the plaintext that is no longer staged was published by an interrupted step.
+  bool was_published(const store::File& file, const Directory& staging,
+                     const Directory& target) const;
   void choose_archive_place(store::File& file, std::string_view area) const;
   /// The original is under its published_as afterwards; takes another name where that is taken.
   void move_original(store::File& file, std::string_view area);

@@ -147,6 +147,7 @@ void Pipeline::work(const Job& job) {
           inbound_.settle_original(*file);
           break;
         case FileState::receiving:
+          if (inbound_.give_up(*file)) break;
           if (journal_ != nullptr) journal_->resolve_upload(*file);
           break;
         case FileState::queued:

@@ -20,6 +20,7 @@ using store::Unit;
 
 constexpr unsigned batch = 20;
 constexpr base::Seconds target_pause{60};
+constexpr base::Seconds look_again{86400};
 
 const std::vector<FileState>& lying() {
   static const std::vector<FileState> states{FileState::archived, FileState::failed,
@@ -47,6 +48,8 @@ bool Retention::run_pass(base::Instant now) {
       // Downloaded, collected or retried at this very moment; its new row says when it is due.
     } catch (const store::Error&) {
       throw;
+    } catch (const OriginalChanged& error) {
+      postpone(file, now, error.what());
     } catch (const base::Error& error) {
       context_.health.raise(
           "backup.unreachable",
@@ -58,6 +61,17 @@ bool Retention::run_pass(base::Instant now) {
     }
   }
   return files.size() == batch;
+}
+
+void Retention::postpone(File& file, base::Instant now, const std::string& sentence) {
+  context_.health.raise("files.changed", "A file cannot move to the backup: " + sentence +
+                                             "; 'sallyportctl files check' lists all of them");
+  base::log_error("file.changed", {{"file", file.id}, {"partner", file.partner}}, "{}", sentence);
+  file.next_due = now + look_again;
+  try {
+    commit_file(context_, file, "not moved to the backup: " + sentence);
+  } catch (const Overtaken&) {  // its new row says when it is due
+  }
 }
 
 void Retention::look_at(File& file, base::Instant now) {
@@ -93,6 +107,7 @@ void Retention::remind(File& file, base::Instant now) {
     if (!announce_it) return;
     FileNotice notice;
     notice.kind = notify::Kind::outbound_not_collected;
+    notice.to_administrators = false;
     notice.cycle = file.received;
     notice.offset = *reached;
     notice.deadline = file.received + policy.collect_until;
@@ -107,7 +122,11 @@ void Retention::move_to_backup(File& file, base::Instant now) {
   const bool is_outbound = file.direction == Direction::outbound;
   const bool is_failed = file.state == FileState::failed;
   if (file.backup_at.empty()) {
-    const auto original = directory ? directory->open_file(place.name) : std::nullopt;
+    const auto there = directory ? directory->look(place.name) : std::nullopt;
+    if (there && !S_ISREG(there->st_mode)) {
+      throw OriginalChanged(file.partner + ":" + file.published_as + " is no file any more");
+    }
+    const auto original = there ? directory->open_file(place.name) : std::nullopt;
     if (!original) {
       // Somebody removed it by hand. Nothing to move; it stays in the journal as it is.
       file.next_due.reset();
@@ -120,7 +139,7 @@ void Retention::move_to_backup(File& file, base::Instant now) {
                       file.partner);
       return;
     }
-    file.backup_at = put_backup(context_, file, original->get());
+    put_backup(context_, file, original->get());
     commit_file(context_, file, "copied to " + file.backup_at);
     context_.health.clear("backup.unreachable");
   }

@@ -4,7 +4,9 @@
 // A move is: copy, compare, record where the copy is, remove, record the state. A file whose copy
 // is recorded and which is still in its place was interrupted in between; it is only removed.
 //
-// One pass at a time (the scheduler's). A target that cannot be reached delays all moves by a
+// One pass at a time (the scheduler's). A file that cannot be backed up for a reason of its own
+// (changed by hand) raises "files.changed", is looked at again a day later, and holds up no other.
+// A target that cannot be reached delays all moves by a
 // minute, raises "backup.unreachable" and loses nothing.
 #pragma once
 
@@ -27,6 +29,7 @@ class Retention final : public DueWork {
 
  private:
   void look_at(store::File& file, base::Instant now);
+  void postpone(store::File& file, base::Instant now, const std::string& sentence);
   void remind(store::File& file, base::Instant now);
   void move_to_backup(store::File& file, base::Instant now);
 

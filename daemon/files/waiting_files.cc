@@ -1,17 +1,18 @@
 #include "daemon/files/waiting_files.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <sstream>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/file_io.h"
 #include "base/log.h"
-#include "daemon/files/announce.h"
 #include "daemon/files/journal.h"
 #include "daemon/files/names.h"
-#include "daemon/files/reason_note.h"
 #include "sftp/areas.h"
 
 namespace sallyport::daemon {
@@ -27,6 +28,10 @@ constexpr base::Seconds receipt_lifetime{14 * 86400};
 constexpr unsigned deepest = 16;
 constexpr std::string_view partial_code = "upload-interrupted";
 constexpr std::string_view waiting_code = "never-made-ready";
+/// An interrupted move is finished by the pipeline, at the next start or after this.
+constexpr base::Seconds finish_after{60};
+constexpr std::string_view list_ending = ".names";
+constexpr std::uint64_t longest_list = 1 << 20;
 
 std::int64_t changed_at(const struct ::stat& status) {
   return static_cast<std::int64_t>(status.st_ctim.tv_sec) * 1'000'000'000 + status.st_ctim.tv_nsec;
@@ -37,6 +42,36 @@ base::Instant last_change(const struct ::stat& status, base::Instant now) {
   const auto machine = std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
   const base::Seconds age = machine - base::from_unix(status.st_ctim.tv_sec);
   return now - std::max(age, base::Seconds{0});
+}
+
+/// Object and name that the file staging/<session>.<n> was on its way to, by the list of its
+/// session: lines "n TAB path". The front wrote it, so it is a claim; what it does not tell, or not
+/// rightly, goes by the name in staging/.
+std::pair<std::string, std::string> named_in_list(const Directory& staging,
+                                                  const std::string& name) {
+  const std::pair<std::string, std::string> unknown{"", name};
+  const auto dot = name.rfind('.');
+  if (dot == std::string::npos || dot == 0) return unknown;
+  const auto list = staging.open_file(name.substr(0, dot) + std::string(list_ending));
+  if (!list) return unknown;
+  std::string text(longest_list, '\0');
+  const ssize_t got = ::pread(list->get(), text.data(), text.size(), 0);
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  const std::string wanted = name.substr(dot + 1) + "\t/Incoming/";
+  std::istringstream lines(text);
+  std::pair<std::string, std::string> result = unknown;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with(wanted)) continue;
+    const std::string path = line.substr(wanted.size());
+    if (!split_name(path)) continue;
+    const auto slash = path.find('/');
+    if (slash == std::string::npos) {
+      result = {"", path};
+    } else {
+      result = {path.substr(0, slash), path.substr(slash + 1)};
+    }
+  }
+  return result;
 }
 
 }  // namespace
@@ -59,6 +94,7 @@ bool WaitingFiles::run_pass(base::Instant now) {
   for (const auto& partner : partners) {
     const auto incoming = context_.partner_directory(partner.name).find("tree/Incoming");
     if (incoming) look_at_folder(partner, *incoming, "", "", 0, now);
+    look_at_staging(partner, now);
     remove_old_receipts(partner, now);
   }
   for (auto sight = sights_.begin(); sight != sights_.end();) {
@@ -102,51 +138,57 @@ void WaitingFiles::look_at_folder(const store::Partner& partner, const Directory
   }
 }
 
+bool WaitingFiles::is_over(const store::Partner& partner, const std::string& object,
+                           const std::string& path, const struct ::stat& status,
+                           base::Instant now) {
+  Sight& sight = sights_[path];
+  sight.still_there = true;
+  if (sight.changed != changed_at(status)) {
+    sight.changed = changed_at(status);
+    sight.since = last_change(status, now);
+  }
+  const base::Instant end = sight.since + context_.policy(partner, object).waiting_lifetime;
+  if (end <= now) return true;
+  next_ = std::min<std::int64_t>(next_, base::to_unix(end));
+  return false;
+}
+
 void WaitingFiles::look_at_file(const store::Partner& partner, const Directory& folder,
                                 const std::string& object, const std::string& name,
                                 base::Instant now) {
   const std::string last = split_last(name).name;
   const auto status = folder.look(last);
-  if (!status) return;
-  Sight& sight = sights_[join(folder.path(), last)];
-  sight.still_there = true;
-  if (sight.changed != changed_at(*status)) {
-    sight.changed = changed_at(*status);
-    sight.since = last_change(*status, now);
+  if (!status || !is_over(partner, object, join(folder.path(), last), *status, now)) return;
+  expire(partner, folder, last, object, name, sftp::is_partial(status->st_mode), now);
+}
+
+void WaitingFiles::look_at_staging(const store::Partner& partner, base::Instant now) {
+  const auto staging = context_.partner_directory(partner.name).find("staging");
+  if (!staging) return;
+  for (const std::string& name : staging->list()) {
+    if (!is_component(name) || name.ends_with(list_ending)) continue;
+    const auto status = staging->look(name);
+    if (!status || !S_ISREG(status->st_mode)) continue;
+    const auto [object, own_name] = named_in_list(*staging, name);
+    if (!is_over(partner, object, join(staging->path(), name), *status, now)) continue;
+    expire(partner, *staging, name, object, own_name, true, now);
   }
-  const base::Instant end = sight.since + context_.policy(partner, object).waiting_lifetime;
-  if (end > now) {
-    next_ = std::min<std::int64_t>(next_, base::to_unix(end));
-    return;
-  }
-  expire(partner, folder, object, name, sftp::is_partial(status->st_mode),
-         static_cast<std::uint64_t>(status->st_size), now);
 }
 
 void WaitingFiles::expire(const store::Partner& partner, const Directory& folder,
-                          const std::string& object, const std::string& name, bool is_partial,
-                          std::uint64_t size, base::Instant now) {
-  const SplitPath at = split_last(name);
-  const auto content = folder.open_file(at.name);
-  if (!content) return;
-  const auto config = context_.config.get();
-  const PartnerPolicy policy = context_.policy(partner, object);
-  const std::string lifetime = base::format_duration(policy.waiting_lifetime);
-  const std::string directory =
-      join(std::string("/Archive/Failed") + (object.empty() ? "" : "/" + object), at.directory);
-  const Directory place = context_.tree(partner.name, directory);
-
+                          const std::string& source, const std::string& object,
+                          const std::string& name, bool is_partial, base::Instant now) {
+  const std::string lifetime =
+      base::format_duration(context_.policy(partner, object).waiting_lifetime);
   File file;
   file.id = base::random_id();
   file.partner = partner.name;
   file.object = object;
   file.name = name;
   file.spool_name = file.id;
-  file.size = size;
-  file.sha256 = base::to_hex(base::digest_file(content->get(), name).sha256);
-  file.state = FileState::failed;
-  file.created = file.received = now;
-  file.next_due = now + policy.archive_keep;
+  file.state = FileState::receiving;
+  file.created = now;
+  file.next_due = now + finish_after;
   file.reason_code = is_partial ? partial_code : waiting_code;
   file.reason = is_partial
                     ? "The upload of this file was interrupted and not resumed within " + lifetime +
@@ -154,30 +196,17 @@ void WaitingFiles::expire(const store::Partner& partner, const Directory& folder
                     : "This file was uploaded under a name that says that it is not ready, and was "
                       "not renamed within " +
                           lifetime + ". Upload it again, or rename it in time.";
-  std::string free = at.name;
-  if (place.look(free) || place.look(reason_note_name(free))) free = with_tag(free, file.id);
-  file.published_as = directory + "/" + free;
-
-  // The note and the move come first: an interruption leaves the file in Incoming, where the next
-  // look finds it, or in Failed without a row, which the check reports.
-  write_reason_note(place, reason_note_name(free), file);
-  if (move_file(folder, at.name, place, free) != Moved::yes) {
-    place.remove_file(reason_note_name(free));
-    return;
-  }
   context_.store.write([&](Unit& unit) {
     store::insert_file(unit, file);
-    store::insert_file_step(unit,
-                            {file.id, file.state, now, file.reason_code + ": " + file.reason});
-    FileNotice notice;
-    notice.cycle = now;
-    announce(unit, *config, partner, file, notice, now);
+    store::insert_file_step(unit, {file.id, file.state, now, "waited for " + lifetime});
   });
-  context_.waker.wake("outbox");
-  context_.waker.wake("retention");
-  base::log_warning("file.failed",
-                    {{"file", file.id}, {"partner", file.partner}, {"reason", file.reason_code}},
-                    "{} of {} moved to {}: {}", name, partner.name, file.published_as, file.reason);
+  if (move_file(folder, source, context_.spool(partner.name), file.spool_name) != Moved::yes) {
+    file.state = FileState::aborted;
+    file.next_due.reset();
+    commit_file(context_, file, "resumed, renamed or removed at the last moment");
+    return;
+  }
+  static_cast<void>(inbound_.give_up(file));
 }
 
 }  // namespace sallyport::daemon

@@ -25,8 +25,11 @@ pgp::EngineOptions engine_options(const fs::path& home) {
   return options;
 }
 
-base::Instant machine_time() {
-  return std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
+/// The keys, which take long, are made before. A little ahead: a message that is made a few seconds
+/// later on a busy machine must not be from the future.
+base::Instant start_time() {
+  static_cast<void>(Keys::get());
+  return std::chrono::floor<base::Seconds>(std::chrono::system_clock::now()) + base::Seconds{2};
 }
 
 }  // namespace
@@ -94,7 +97,7 @@ void InterruptedStore::run(bool writes, const std::function<void(store::Unit&)>&
   if (now) interrupt_here();
 }
 
-Gateway::Gateway(const std::function<void(Config&)>& change) : clock(machine_time()) {
+Gateway::Gateway(const std::function<void(Config&)>& change) : clock(start_time()) {
   Config settings;
   settings.gateway.partners_root = (root() / "partners").string();
   settings.files.inbound = (root() / "inbound").string();

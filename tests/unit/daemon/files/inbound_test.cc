@@ -313,6 +313,21 @@ TEST(InboundInterruptions, AFileThatTheApplicationTookIsNotDeliveredAgain) {
   EXPECT_THAT(files_below(gateway.root() / "inbound"), IsEmpty());
 }
 
+TEST(InboundInterruptions, PlaintextThatSomebodyRemovedFromStagingIsMadeAgain) {
+  Gateway gateway;
+  const std::string id = gateway.upload("Invoices", "a.csv.pgp", message("content"));
+  ASSERT_TRUE(gateway.pipeline->work_once());
+  ASSERT_EQ(gateway.file(id).state, FileState::decrypted);
+  for (const std::string& name : files_below(gateway.root() / "inbound/.staging")) {
+    fs::remove(gateway.root() / "inbound/.staging" / name);
+  }
+  gateway.restart();
+  gateway.work_and_retry();
+  EXPECT_EQ(gateway.file(id).state, FileState::archived);
+  EXPECT_THAT(files_below(gateway.root() / "inbound"), ElementsAre("acme/Invoices/a.csv"));
+  EXPECT_EQ(content_of(gateway.inbound() / "Invoices/a.csv"), "content");
+}
+
 TEST(InboundInterruptions, AtEveryCommitAFailureIsParkedAndAnnouncedOnce) {
   const std::string sealed = message("plain", {.for_stranger = true});
   for (const auto when : {InterruptedStore::When::before, InterruptedStore::When::after}) {

@@ -17,6 +17,7 @@ using store::FileState;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 std::string read_original(Gateway& gateway, const std::string& id) {
@@ -133,6 +134,66 @@ TEST_F(RetentionTest, ADamagedBackupIsNoticedWhenItIsRead) {
   EXPECT_THROW(read_original(gateway, id), BackupError);
   fs::remove(gateway.root() / "backup" / copy);
   EXPECT_THROW(read_original(gateway, id), BackupError);
+}
+
+TEST_F(RetentionTest, AFileThatWasChangedHoldsUpNoOther) {
+  const std::string changed = gateway.upload("Invoices", "a.csv", "a");
+  const std::string folder = gateway.upload("Invoices", "b.csv", "b");
+  const std::string good = gateway.upload("Invoices", "c.csv", "c");
+  gateway.work();
+  const fs::path archive = gateway.tree() / "Archive/Incoming/Invoices";
+  write_file(archive / "a.csv", "x");
+  fs::remove(archive / "b.csv");
+  fs::create_directory(archive / "b.csv");
+  two_weeks();
+  pass();
+  EXPECT_EQ(gateway.file(good).state, FileState::backed_up);
+  EXPECT_EQ(gateway.file(changed).state, FileState::archived);
+  EXPECT_EQ(gateway.file(folder).state, FileState::archived);
+  EXPECT_GT(gateway.file(changed).next_due.value(), gateway.clock.now());
+  EXPECT_EQ(gateway.health.list().at(0).name, "files.changed");
+  EXPECT_EQ(content_of(archive / "a.csv"), "x") << "it is left where it is";
+}
+
+TEST_F(RetentionTest, WhatIsNotEncryptedIsEncryptedForTheBackupAndComesBackAsItWas) {
+  Gateway own([](Config& config) {
+    config.partner.signature = "optional";
+    config.backup.encrypt_to = Keys::get().our_key.fingerprint;
+  });
+  Retention move(*own.context);
+  const std::string sealed_content = message("secret");
+  const std::string plain = own.upload("Invoices", "plain.csv", "in the clear");
+  const std::string sealed = own.upload("Invoices", "sealed.csv.pgp", sealed_content);
+  const std::string bad = own.upload("Invoices", "bad.csv.pgp", "no message");
+  own.work();
+  own.clock.advance(base::Seconds{15 * 86400});
+  move.run_pass(own.clock.now());
+  EXPECT_EQ(own.file(plain).state, FileState::backed_up);
+  EXPECT_THAT(own.file(plain).verdict, HasSubstr(Keys::get().our_key.fingerprint));
+  for (const std::string& name : files_below(own.root() / "backup")) {
+    EXPECT_THAT(content_of(own.root() / "backup" / name), Not(HasSubstr("in the clear")));
+    EXPECT_THAT(content_of(own.root() / "backup" / name), Not(HasSubstr("no message")));
+  }
+  EXPECT_EQ(read_original(own, plain), "in the clear");
+  EXPECT_EQ(read_original(own, bad), "no message");
+  EXPECT_EQ(read_original(own, sealed), sealed_content);
+  EXPECT_THAT(own.file(sealed).verdict, Not(HasSubstr("\"backup\"")));
+  EXPECT_THAT(files_below(own.root() / "state"), IsEmpty());
+}
+
+TEST_F(RetentionTest, WithoutTheKeyForTheBackupNothingMovesInTheClear) {
+  Gateway own([](Config& config) {
+    config.partner.signature = "optional";
+    config.backup.encrypt_to = "0123456789ABCDEF0123456789ABCDEF01234567";
+  });
+  Retention move(*own.context);
+  const std::string plain = own.upload("Invoices", "plain.csv", "in the clear");
+  own.work();
+  own.clock.advance(base::Seconds{15 * 86400});
+  move.run_pass(own.clock.now());
+  EXPECT_EQ(own.file(plain).state, FileState::archived);
+  EXPECT_THAT(files_below(own.root() / "backup"), IsEmpty());
+  EXPECT_THAT(own.health.list().at(0).sentence, HasSubstr("backup.encrypt_to"));
 }
 
 class TasksTest : public testing::Test {
@@ -252,7 +313,7 @@ class WaitingTest : public testing::Test {
   void pass() { waiting.run_pass(gateway.clock.now()); }
 
   Gateway gateway;
-  WaitingFiles waiting{*gateway.context};
+  WaitingFiles waiting{*gateway.context, *gateway.in};
 };
 
 TEST_F(WaitingTest, PartialsAndFilesThatAreNeverReadyMoveToFailedAfterTwoDays) {
@@ -276,6 +337,51 @@ TEST_F(WaitingTest, PartialsAndFilesThatAreNeverReadyMoveToFailedAfterTwoDays) {
               HasSubstr("never-made-ready"));
   EXPECT_THAT(gateway.notices("file_failed"), SizeIs(6));
   EXPECT_THAT(Check(*gateway.context).check().findings, IsEmpty());
+}
+
+TEST_F(WaitingTest, AtEveryCommitAMoveIsFinishedAndAnnouncedOnce) {
+  for (const auto when : {InterruptedStore::When::before, InterruptedStore::When::after}) {
+    for (unsigned nth = 1; nth <= 2; ++nth) {
+      SCOPED_TRACE(nth);
+      Gateway own;
+      WaitingFiles first(*own.context, *own.in);
+      fs::create_directories(own.tree() / "Incoming/Invoices");
+      write_file(own.tree() / "Incoming/Invoices/a.csv", "half");
+      ::chmod((own.tree() / "Incoming/Invoices/a.csv").c_str(), 0670);
+      first.run_pass(own.clock.now());
+      own.clock.advance(base::Seconds{49 * 3600});
+      own.store->interrupt(nth, when);
+      EXPECT_THROW(first.run_pass(own.clock.now()), store::Error);
+      own.restart();
+      own.work();
+      WaitingFiles second(*own.context, *own.in);
+      second.run_pass(own.clock.now());
+      own.clock.advance(base::Seconds{49 * 3600});
+      second.run_pass(own.clock.now());
+      own.work_and_retry();
+      EXPECT_THAT(files_below(own.tree()), ElementsAre("Archive/Failed/Invoices/a.csv",
+                                                       "Archive/Failed/Invoices/a.csv.reason.txt"));
+      EXPECT_THAT(own.notices("file_failed"), SizeIs(2)) << "a contact and an administrator";
+      EXPECT_THAT(files_below(own.spool()), IsEmpty());
+      EXPECT_THAT(Check(*own.context).check().findings, IsEmpty());
+    }
+  }
+}
+
+TEST_F(WaitingTest, PartialsThatTheFrontKeepsHiddenAgeToo) {
+  const fs::path staging = gateway.root() / "partners/acme/staging";
+  write_file(staging / "s1.1", "half");
+  write_file(staging / "s1.names", "1\t/Incoming/Invoices/deep/a.csv\n2\t/Incoming/../x\n");
+  write_file(staging / "s1.2", "who knows");
+  pass();
+  EXPECT_THAT(files_below(staging), SizeIs(3));
+  gateway.clock.advance(base::Seconds{49 * 3600});
+  pass();
+  EXPECT_THAT(files_below(staging), ElementsAre("s1.names"));
+  EXPECT_THAT(files_below(gateway.tree()),
+              ElementsAre("Archive/Failed/Invoices/deep/a.csv",
+                          "Archive/Failed/Invoices/deep/a.csv.reason.txt", "Archive/Failed/s1.2",
+                          "Archive/Failed/s1.2.reason.txt"));
 }
 
 TEST_F(WaitingTest, WhatIsResumedInTimeStays) {
