@@ -58,7 +58,10 @@ class Connection {
     if (!ssh_ || ssh_bind_accept_fd(setup_.bind, ssh_.get(), setup_.peer.get()) != SSH_OK) return 1;
     // From here on libssh closes it.
     (void)setup_.peer.release();
+    // Before the key exchange: PuTTY and its kin send their first request together with its end.
+    prepare_login();
     if (ssh_handle_key_exchange(ssh_.get()) != SSH_OK) return gone_before_login();
+    key_exchange_done_ = true;
     if (!log_in()) return gone_before_login();
     set_grace(0);
     const char byte = 'A';
@@ -99,9 +102,7 @@ class Connection {
     }
   }
 
-  bool log_in() {
-    event_.reset(ssh_event_new());
-    if (!event_ || ssh_event_add_session(event_.get(), ssh_.get()) != SSH_OK) return false;
+  void prepare_login() {
     LoginSetup login;
     login.address = setup_.address;
     login.port = setup_.port;
@@ -113,6 +114,11 @@ class Connection {
     };
     login.open_channel = [this]() -> ssh_channel { return open_channel(); };
     login_.emplace(ssh_.get(), broker_ ? &*broker_ : nullptr, std::move(login));
+  }
+
+  bool log_in() {
+    event_.reset(ssh_event_new());
+    if (!event_ || ssh_event_add_session(event_.get(), ssh_.get()) != SSH_OK) return false;
     UnansweredRequests unanswered(ssh_.get());
     while (!login_->over()) {
       if (ssh_event_dopoll(event_.get(), 1000) == SSH_ERROR || !ssh_is_connected(ssh_.get())) break;
@@ -130,7 +136,7 @@ class Connection {
   int gone_before_login() {
     if (!broker_) return 0;
     try {
-      if (!login_) return 0;  // never came as far as a user name
+      if (!key_exchange_done_) return 0;  // never came as far as a user name
       LoginFailure failure;
       failure.user = login_->user();
       failure.reason = grace_is_over() ? "login_grace" : login_->reason();
@@ -270,6 +276,7 @@ class Connection {
   std::optional<SessionContext> context_;
   SshSession ssh_;
   std::optional<Login> login_;
+  bool key_exchange_done_ = false;
   SshEvent event_;
   Activity activity_;
   bool daemon_spoke_ = false;
