@@ -227,6 +227,9 @@ void Scheduler::one_turn(Kind& kind) {
               fmt::format("The {} pass failed and is tried again: {}", kind.name, problem));
   const std::lock_guard lock(mutex_);
   kind.problem = problem;
+  // Woken while it ran: what is due may have come after the pass had looked. That is no reason for
+  // a pause, which would swallow the wake.
+  if (problem.empty() && stuck && kind.wanted) stuck = false;
   if (problem.empty() && !stuck) {
     kind.next = next;
     kind.pause = first_pause;

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <stdexcept>
+#include <thread>
 
 namespace sallyport::daemon {
 namespace {
@@ -119,6 +120,36 @@ TEST_F(SchedulerTest, WakeRunsNewWorkAtOnce) {
   work.put(clock.now());
   scheduler.wake("work");
   EXPECT_TRUE(work.wait_for_passes(1));
+}
+
+// Its pass has looked already when more comes: it says that nothing is left, and more is due.
+class GrowsInItsPass final : public DueWork {
+ public:
+  explicit GrowsInItsPass(Waker& waker) : waker_(waker) {}
+  [[nodiscard]] std::string name() const override { return "grows"; }
+  [[nodiscard]] std::optional<Instant> earliest() override {
+    return left.load() > 0 ? std::optional(from_unix(1)) : std::nullopt;
+  }
+  bool run_pass(Instant) override {
+    if (--left == 2) waker_.wake("grows");
+    return left.load() > 2;
+  }
+  std::atomic<int> left{3};
+
+ private:
+  Waker& waker_;
+};
+
+TEST_F(SchedulerTest, WhatComesDuringAPassIsNotPaused) {
+  GrowsInItsPass work(scheduler);
+  scheduler.add(work);
+  scheduler.start();
+  scheduler.wake("grows");
+  const auto start = Steady::now();
+  while (work.left.load() > 1 && Steady::now() < start + patience) std::this_thread::yield();
+  EXPECT_LE(work.left.load(), 1);
+  EXPECT_LT(Steady::now() - start, std::chrono::milliseconds{900});  // the first pause is a second
+  scheduler.stop();
 }
 
 TEST(SchedulerTimer, RunsByItselfWhenTheInstantComes) {
