@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import wait_for
+from conftest import WEAK_SANDBOX, wait_for
 
 EXIT_FAILURE, EXIT_CONFIG = 1, 78
 
@@ -57,7 +57,7 @@ def test_a_good_configuration_passes_the_check(instance):
 
 def test_a_port_in_use_is_named(instance, tmp_path):
     port = instance.env["SFTP_PORT"]
-    code, output = start("sallyport-sftp", "--listen", f"127.0.0.1:{port}", "--broker", instance.dir / "run/broker.sock",
+    code, output = start("sallyport-sftp", *WEAK_SANDBOX, "--listen", f"127.0.0.1:{port}", "--broker", instance.dir / "run/broker.sock",
                          "--host-keys", tmp_path / "keys", "--partners-root", instance.dir / "partners")
     assert code == EXIT_FAILURE and port in output and "port already" in output, output
 
@@ -74,7 +74,7 @@ def test_an_unreadable_host_key_is_named(instance, tmp_path):
     for name in os.listdir(instance.dir / "host-keys"):
         if not name.endswith(".pub"):
             write(keys / name, "this is no key\n").chmod(0o600)
-    code, output = start("sallyport-sftp", "--listen", "127.0.0.1:0", "--broker", instance.dir / "run/broker.sock",
+    code, output = start("sallyport-sftp", *WEAK_SANDBOX, "--listen", "127.0.0.1:0", "--broker", instance.dir / "run/broker.sock",
                          "--host-keys", keys, "--partners-root", instance.dir / "partners")
     assert code == EXIT_FAILURE and str(keys) in output, output
 

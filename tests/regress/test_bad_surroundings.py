@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from conftest import wait_for
+from conftest import WEAK_SANDBOX, wait_for
 from test_bad_start import EXIT_FAILURE, start
 
 
@@ -119,7 +119,7 @@ def test_a_host_key_that_others_can_read_is_refused(instance, tmp_path):
     shutil.copytree(instance.dir / "host-keys", keys)
     victim = next(p for p in keys.iterdir() if p.is_file() and p.suffix != ".pub")
     victim.chmod(0o644)
-    code, output = start("sallyport-sftp", "--listen", "127.0.0.1:0", "--broker", instance.dir / "run/broker.sock", "--host-keys", keys,
+    code, output = start("sallyport-sftp", *WEAK_SANDBOX, "--listen", "127.0.0.1:0", "--broker", instance.dir / "run/broker.sock", "--host-keys", keys,
                          "--partners-root", instance.dir / "partners")
     assert code == EXIT_FAILURE and victim.name in output, output
 
