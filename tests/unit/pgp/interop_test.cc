@@ -50,7 +50,7 @@ class Interop : public ::testing::Test {
 };
 
 TEST_F(Interop, Sequoia) {
-  if (::access("/usr/bin/sq", X_OK) != 0) GTEST_SKIP() << "sq is not installed";
+  if (::access("/usr/bin/sq", X_OK) != 0) FAIL() << "sq is not installed: make deps";
   run({"/usr/bin/sq", "key", "generate", "--userid", "Sq <sq@example.org>", "--export",
        path("sq.key")});
   base::write_file_durably(here / "sq.cert",
@@ -75,7 +75,7 @@ TEST_F(Interop, Sequoia) {
 }
 
 TEST_F(Interop, Rnp) {
-  if (::access("/usr/bin/rnp", X_OK) != 0) GTEST_SKIP() << "rnp is not installed";
+  if (::access("/usr/bin/rnp", X_OK) != 0) FAIL() << "rnp is not installed: make deps";
   const std::string home = path("rnp");
   fs::create_directory(home);
   base::write_file_durably(here / "pass", "secret\n");
@@ -139,7 +139,7 @@ else:
 TEST_F(Interop, Pgpy) {
   base::ProcessRequest probe;
   probe.argv = {"/usr/bin/python3", "-W", "ignore", "-c", "import pgpy"};
-  if (!base::run_process(probe).succeeded()) GTEST_SKIP() << "python3-pgpy is not installed";
+  if (!base::run_process(probe).succeeded()) FAIL() << "python3-pgpy is not installed: make deps";
   run({"/usr/bin/python3", "-c", pgpy_script, here, "make"});
   const std::string signer = pin("pgpy.cert");
   for (const std::string ours : {"ours.asc", "ours-rsa.asc"}) {
