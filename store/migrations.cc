@@ -1,6 +1,8 @@
 #include "store/migrations.h"
 
 #include <fmt/format.h>
+#include <chrono>
+#include <thread>
 
 #include <algorithm>
 #include <array>
@@ -58,6 +60,25 @@ void record(Connection& connection, const Migration& migration) {
   insert.reset();
 }
 
+/// SQLite answers "busy" here without waiting when another process opens the same new file: wait as
+/// long as for any other lock.
+void set_wal(Connection& connection, const Options& options) {
+  constexpr int sqlite_busy = 5;  // SQLITE_BUSY; extended codes have it in their lowest byte
+  constexpr std::chrono::milliseconds pause{10};
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds{options.lock_wait_ms};
+  for (;;) {
+    try {
+      connection.execute("PRAGMA journal_mode = WAL");
+      return;
+    } catch (const Error& error) {
+      if ((error.code() & 0xFF) != sqlite_busy || std::chrono::steady_clock::now() >= deadline)
+        throw;
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
 void migrate_sqlite(Connection& connection, const Options& options) {
   const auto count_tables = [&](const char* condition) {
     return one_number(
@@ -76,7 +97,7 @@ void migrate_sqlite(Connection& connection, const Options& options) {
     // A key's row is a few hundred bytes: larger pages keep the tree flat.
     connection.execute("PRAGMA page_size = 8192");
   }
-  connection.execute("PRAGMA journal_mode = WAL");
+  set_wal(connection, options);
 
   connection.begin(true);
   try {

@@ -68,7 +68,7 @@ void http(std::vector<Option>& table) {
            "The certificate's private key (PEM)."),
       text(AT(http.client_ca_file), "path", absolute_path, live,
            "The authority (PEM) of gateways that authenticate by a client certificate."),
-      list(AT(http.trusted_proxies), "IP ranges", ip_range, restart,
+      list(AT(http.trusted_proxies), "IP ranges", ip_range, live,
            "Proxies whose X-Forwarded-For is believed and that may ask for verification."),
       text(AT(http.public_url), "URL", http_url, live,
            "Where people reach the management API: the links in notices begin with it."),
@@ -83,9 +83,9 @@ void http(std::vector<Option>& table) {
       duration(AT(http.idle_timeout), second, hours{1}, restart,
                "How long a connection may be idle."),
       size(AT(http.max_body_bytes), 1024, 64ULL << 20, restart, "The largest request body."),
-      duration(AT(verify.max_staleness), second, Days{1}, restart,
+      duration(AT(verify.max_staleness), second, Days{1}, live,
                "A node that has not heard from a shared store for so long denies everything."),
-      duration(AT(verify.usage_flush), second, minutes{1}, restart,
+      duration(AT(verify.usage_flush), second, minutes{1}, live,
                "How often last-used times go to the store."),
   };
   table.insert(table.end(), std::begin(rows_of_http), std::end(rows_of_http));
@@ -96,7 +96,7 @@ void keys(std::vector<Option>& table) {
   const Option rows_of_keys[] = {
       flag(AT(keys.allow_private_ips), live,
            "Accept private, loopback and link-local ranges in the IP lists of keys."),
-      list(AT(keys.restricted_domains), "objects", identifier, restart,
+      list(AT(keys.restricted_domains), "objects", identifier, live,
            "Objects that an INTEGRATION key gets only by listing them."),
       text(AT(keys.templates_file), "path", absolute_path, restart,
            "TOML file of further key templates; it may replace built-in ones."),

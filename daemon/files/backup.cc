@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "base/file_io.h"
 #include "base/log.h"
@@ -109,7 +111,9 @@ base::UniqueFd seal(const FileContext& context, const std::string& key, int fd,
 
 void unseal(const FileContext& context, const store::File& file, int sealed, int fd) {
   pgp::Acceptance acceptance;
-  acceptance.output_limit_bytes = file.size + 1;
+  // Room for what gpg keeps in files of its own: the content is compared by its digest all the
+  // same.
+  acceptance.output_limit_bytes = std::max<std::uint64_t>(file.size + 1, 1U << 20);
   acceptance.now = context.pgp_now();
   const pgp::Verdict verdict = context.pgp.decrypt_and_verify(sealed, fd, acceptance);
   if (!verdict.accepted()) {

@@ -237,7 +237,8 @@ TEST_P(KilledNodes, EachNoticeOnceOrWithTheSameMessageId) {
     if (!peaceful) {
       // The one wait for real time: the instant of a kill is the chance that is tried.
       for (const auto& node : nodes) {
-        std::this_thread::sleep_for(std::chrono::microseconds(random() % 60000));
+        std::this_thread::sleep_for(
+            std::chrono::microseconds(random() % (round % 2 == 0 ? 3000 : 60000)));
         if (!node->end(true)) ++kills;
       }
     }
