@@ -24,10 +24,8 @@ run: build ## start a demonstration and keep it up; Ctrl-C stops it
 demo: build ## the demonstration once, checked, with a summary
 	@tests/demo --build $(BUILD) --once
 
-# Real servers on a crowded machine miss a deadline now and then: a failed program gets one more try, and
-# ctest's output shows both.
 test: build ## the tests that every change must pass
-	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS) -LE long --no-tests=error --repeat until-pass:2
+	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS) -LE long --no-tests=error
 
 test-full: build ## those and the long ones: power cycles, the client matrix, soak
 	@cmake/install-packages long

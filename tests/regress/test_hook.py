@@ -51,7 +51,7 @@ def test_a_hook_of_the_daemons_own_user(make_instance, scratch):
 def hook_socket(scratch):
     """sallyport-hook behind a socket, a process a connection, as the installed units have it."""
     if shutil.which("systemd-socket-activate") is None:
-        pytest.skip("systemd-socket-activate is missing")
+        pytest.fail("systemd-socket-activate is missing: make deps installs it")
     path, conf = scratch / "hook.sock", scratch / "hook.conf"
     activator = subprocess.Popen(["systemd-socket-activate", "--accept", "--inetd", "-l", path, program("sallyport-hook"), "--config", conf],
                                  stderr=subprocess.DEVNULL)
