@@ -8,6 +8,7 @@
 
 #include "daemon/config/options.h"
 #include "daemon/partners/broker_server.h"
+#include "notify/escape.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -313,34 +314,11 @@ std::string as_markdown(const Document& document) {
   return out;
 }
 
-std::string html_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 std::string as_html(const Document& document) {
   std::string body;
   std::string title;
   for (const Block& block : document.blocks()) {
-    const std::string text = html_escaped(block.text);
+    const std::string text = notify::html_escape(block.text);
     switch (block.kind) {
       case Block::title:
         title = text;
@@ -354,7 +332,8 @@ std::string as_html(const Document& document) {
         break;
       case Block::items:
         body += "<ul>\n";
-        for (const std::string& line : block.lines) body += "<li>" + html_escaped(line) + "</li>\n";
+        for (const std::string& line : block.lines)
+          body += "<li>" + notify::html_escape(line) + "</li>\n";
         body += "</ul>\n";
         break;
       case Block::code:
@@ -363,8 +342,8 @@ std::string as_html(const Document& document) {
       case Block::facts:
         body += "<table>\n";
         for (const auto& pair : block.pairs) {
-          body += "<tr><th>" + html_escaped(pair.first) + "</th><td>" + html_escaped(pair.second) +
-                  "</td></tr>\n";
+          body += "<tr><th>" + notify::html_escape(pair.first) + "</th><td>" +
+                  notify::html_escape(pair.second) + "</td></tr>\n";
         }
         body += "</table>\n";
         break;
