@@ -170,5 +170,9 @@ def scratch(tmp_path):
 
 
 def pytest_configure(config):
+    # A service manager around the tests (a container has one, too) is not the daemons': they would take its sockets, and
+    # refuse the test clock.
+    for name in ("NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "GNUPGHOME"):
+        os.environ.pop(name, None)
     config.addinivalue_line("markers", "long: part of make test-full only")
     os.environ.setdefault("SALLYPORT_BUILD", str(TESTS.parent / "build" / "release"))

@@ -17,8 +17,7 @@ def program(name):
 
 
 def start(name, *args, timeout=60):
-    result = subprocess.run([program(name), *[str(a) for a in args]], text=True, capture_output=True, timeout=timeout, check=False,
-                            env={k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"})
+    result = subprocess.run([program(name), *[str(a) for a in args]], text=True, capture_output=True, timeout=timeout, check=False)
     return result.returncode, result.stdout + result.stderr
 
 

@@ -44,10 +44,10 @@ class Node:
     def start(self):
         build = pathlib.Path(os.environ["SALLYPORT_BUILD"])
         log = open(self.instance.dir / "log" / f"{self.name}.log", "ab")
-        environment = {k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"}
         self.process = subprocess.Popen([build / "daemon" / "sallyportd", "--config", self.config, "--test-clock"], stdout=log, stderr=log,
-                                        env=environment, cwd=self.run)
-        wait_for(f"{self.name} answers", lambda: self.process.poll() is None and self.status() is not None, 60)
+                                        cwd=self.run)
+        wait_for(f"{self.name} answers or ends", lambda: self.process.poll() is not None or self.status() is not None, 60)
+        assert self.process.poll() is None, f"{self.name} ended ({self.process.returncode})\n{self.instance.logs()}"
 
     def request(self, which, method, path, headers=(), body=None):
         connection = UnixConnection(self.run / which)
