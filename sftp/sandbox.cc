@@ -29,7 +29,11 @@ constexpr std::uint64_t access_ioctl_dev = 1ULL << 15;  // version 5
 // A session needs at most: handles, channels' folders, its sockets.
 constexpr rlim_t most_descriptors = 1024;
 // Own buffers are a few MiB; libssh buffers whatever a peer sends beyond its window.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr rlim_t most_memory = RLIM_INFINITY;  // shadow memory is data too
+#else
 constexpr rlim_t most_memory = 256UL * 1024 * 1024;
+#endif
 
 [[noreturn]] void fail(int error, const char* doing) {
   throw base::SystemError(error, doing);
