@@ -23,8 +23,8 @@ TEST(Facts, EveryKindComesBackFromJson) {
 
 TEST(Facts, HostileTextComesBackByteForByte) {
   Facts facts = test::sample_facts(Kind::key_expiring);
-  facts.key->name =
-      std::string("a\r\nBcc: x\0\x01\x7f\"\\</script>\xf0\x9f\x94\x91\xe2\x80\xae", 36);
+  using namespace std::string_literals;
+  facts.key->name = "a\r\nBcc: x\0\x01\x7f\"\\</script>\xf0\x9f\x94\x91\xe2\x80\xae"s;
   const auto read = parse_facts(to_json(facts));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->key->name, facts.key->name);
