@@ -1,6 +1,11 @@
 """SIGKILL of either program at random moments of the main job: each file is delivered exactly once, each notice
-stands in the ledger exactly once, and what the mail server got twice has one Message-ID."""
+stands in the ledger exactly once, and what the mail server got twice has one Message-ID.
+
+The long run kills at 500 random moments, in pieces that can be run one by one (-k "moments and 3-"), and before every call
+by which a step touches the disk, the store or the other program.
+"""
 import collections
+import os
 import random
 import threading
 import time
@@ -8,6 +13,7 @@ import time
 import pytest
 
 from conftest import wait_for
+from injection import Injection
 
 
 class Killer:
@@ -34,32 +40,102 @@ class Killer:
 
 
 def in_journal(instance, name):
-    return [f for f in instance.items("files", "list") if f["name"] == name]
+    """Its rows, without uploads that were begun, never accepted, and dropped."""
+    return [f for f in instance.items("files", "list", "--name", name) if f["name"] == name and f["state"] != "aborted"]
+
+
+def seal_one(instance, scratch, name, lines):
+    plain = scratch / name
+    plain.write_text(f"{name},{lines}\n" * lines)
+    return plain, instance.seal(plain, scratch / f"{name}.pgp")
+
+
+def put_again_if_unknown(instance, sealed, accepted):
+    """Without an OK the partner looks after a while whether it arrived and else sends it again, as people do. What broke
+    before its CLOSE stays a partial and is replaced by that."""
+    if accepted:
+        return
+    if any(f["state"] == "receiving" for f in in_journal(instance, sealed.name)):
+        instance.advance("660s")  # until nobody can be at it any more: it is taken or dropped
+    if not in_journal(instance, sealed.name):
+        instance.sftp(f"put {sealed} /Incoming/Invoices/")
+
+
+def check_one(instance, plain, sealed, what):
+    instance.wait_state(sealed.name, "archived", seconds=60)
+    assert instance.inbound("Invoices", plain.name).read_bytes() == plain.read_bytes(), what
+    assert len(in_journal(instance, sealed.name)) == 1, what
+
+
+def check_all(instance, names):
+    assert sorted(p.name for p in instance.inbound("Invoices").iterdir()) == sorted(names)
+    archived = instance.dir / "partners" / "acme" / "tree" / "Archive" / "Incoming" / "Invoices"
+    assert sorted(p.name for p in archived.iterdir()) == sorted(f"{n}.pgp" for n in names)
+    assert not [f for f in instance.items("files", "list", "--limit", "1000") if f["state"].lower() not in ("archived", "aborted")]
+
+    def agreed():
+        return instance.command("ctl", "files", "check", check=False).returncode == 0
+    wait_for("the journal and the disk agree", agreed)
+
+
+def random_moments(instance, scratch, seed, rounds, span):
+    dice = random.Random(seed)
+    for number in range(rounds):
+        plain, sealed = seal_one(instance, scratch, f"round{number}.csv", dice.choice([1, 5000, 40000, 40000]))
+        with Killer(instance, dice, span) as killer:
+            accepted = instance.sftp(f"put {sealed} /Incoming/Invoices/", check=False).returncode == 0
+        put_again_if_unknown(instance, sealed, accepted)
+        check_one(instance, plain, sealed, killer)
+    check_all(instance, [f"round{n}.csv" for n in range(rounds)])
 
 
 @pytest.mark.parametrize("options,seed,rounds", [((), 20240, 8), (("--store", "mariadb"), 77, 4)])
 def test_a_file_is_delivered_exactly_once_whatever_dies_when(make_instance, scratch, options, seed, rounds):
-    instance, dice = make_instance(*options), random.Random(seed)
-    for number in range(rounds):
-        name = f"round{number}.csv"
-        plain = scratch / name
-        plain.write_text(f"{name},{number}\n" * 40000)
-        sealed = instance.seal(plain, scratch / f"{name}.pgp")
-        put = f"put {sealed} /Incoming/Invoices/"
-        with Killer(instance, dice, 1.2) as killer:
-            accepted = instance.sftp(put, check=False).returncode == 0
-        # Without an OK the partner looks whether it arrived and else sends it again, as people do. What broke
-        # before its CLOSE stays a partial and is replaced by that.
-        if not accepted and not in_journal(instance, sealed.name):
-            instance.sftp(put)
-        instance.wait_state(sealed.name, "archived", seconds=60)
-        delivered = instance.inbound("Invoices", name)
-        assert delivered.read_bytes() == plain.read_bytes(), killer
-        assert len(in_journal(instance, sealed.name)) == 1, killer
-        listing = instance.sftp("ls /Archive/Incoming/Invoices").stdout
-        assert listing.count(sealed.name) == 1, f"{killer}: {listing}"
-    assert sorted(p.name for p in instance.inbound("Invoices").iterdir()) == [f"round{n}.csv" for n in range(rounds)]
-    assert not [f for f in instance.items("files", "list") if f["state"].lower() not in ("archived",)]
+    random_moments(make_instance(*options), scratch, seed, rounds, 1.2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("piece", [f"{n}-" for n in range(10)])
+def test_killed_at_five_hundred_random_moments(make_instance, scratch, piece):
+    # Every fifth piece on the other store. An upload with its login and delivery takes about half a second.
+    options = ("--store", "mariadb") if int(piece[:-1]) % 5 == 4 else ()
+    random_moments(make_instance(*options), scratch, 900 + int(piece[:-1]), 50, 0.7)
+
+
+# How many calls of a kind are tried at most; pwrite64 and fdatasync of the daemon are its store's, so that it dies in the
+# middle of commits and right before and after them; sendmsg is what the programs tell each other.
+CALLS = {
+    ("daemon", "fdatasync"): 12, ("daemon", "fsync"): 12, ("daemon", "renameat2"): 6, ("daemon", "unlinkat"): 6, ("daemon", "openat2"): 20,
+    ("daemon", "pwrite64"): 40, ("daemon", "sendmsg"): 8, ("daemon", "execve"): 3, ("daemon", "write"): 20,
+    ("front", "pwrite64"): 3, ("front", "fsync"): 3, ("front", "renameat2"): 3, ("front", "sendmsg"): 8, ("front", "sendto"): 24,
+}
+
+
+def killed_at(instance, scratch, number, program, call, when):
+    plain, sealed = seal_one(instance, scratch, f"file{number}.csv", 5000)
+    with Injection(instance, program, call, "signal=KILL", when, scratch / f"strace{number}") as injection:
+        accepted = instance.sftp(f"put {sealed} /Incoming/Invoices/", check=False).returncode == 0
+        # Either it goes through, or something died: the daemon, a session of the front, or a gpg.
+        wait_for(f"the end of a file, or of a process at {call} {when}",
+                 lambda: injection.killed or [f for f in in_journal(instance, sealed.name) if f["state"] == "archived"], 60)
+    instance.restart()
+    put_again_if_unknown(instance, sealed, accepted)
+    check_one(instance, plain, sealed, f"{program} killed at {call}, call {when}")
+    return injection.killed
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may trace other processes everywhere")
+@pytest.mark.parametrize("program,call", CALLS)
+def test_killed_before_every_call_of_a_kind(make_instance, scratch, program, call):
+    instance, files, kills = make_instance(), 0, 0
+    for when in range(1, CALLS[program, call] + 1):
+        died = killed_at(instance, scratch, files, program, call, when)
+        files, kills = files + 1, kills + (died > 0)
+        if not died:
+            break
+    assert kills, f"nothing died: {call} of the {program} has another name here"
+    check_all(instance, [f"file{n}.csv" for n in range(files)])
 
 
 def identity(row):
