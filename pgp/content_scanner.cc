@@ -100,6 +100,7 @@ void ArmourScanner::on_begin_line() {
       Label{"PRIVATE KEY BLOCK-----", Kind::secret_key},
   };
   state_ = State::bad;
+  if (!line.starts_with(begin_mark)) return;  // a mark without a label has lost its last space
   for (const Label& label : labels) {
     if (line.substr(begin_mark.size()) != label.text) continue;
     label_ = label.kind;

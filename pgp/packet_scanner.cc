@@ -265,6 +265,7 @@ void PacketScanner::read_session_key() {
     if (prefix_.empty() || prefix_[0] > 5) report_.is_supported = false;
     return;
   }
+  if (prefix_.empty()) return fail_malformed();
   if (prefix_[0] != 2 && prefix_[0] != 3) {
     report_.is_supported = false;
     return;

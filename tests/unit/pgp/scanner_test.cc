@@ -146,6 +146,22 @@ TEST(Scanner, OrdersThatNoMessageHas) {
   EXPECT_TRUE(inspect_text(one_pass() + session_key() + contents()).is_malformed);
 }
 
+// Each of these ended the daemon, or was tried again for ever.
+TEST(Scanner, EmptyPartsAreDamage) {
+  for (const char* next : {"\xc1\0", "\x84\0", "\xc3\0", "\xd2\0", "\xc9\0", "\xd4\0", "\xc2\0"}) {
+    for (const std::string& first : {session_key(), one_pass(), signature(), public_key()}) {
+      const std::string text = first + std::string(next, 2);
+      EXPECT_NO_THROW(static_cast<void>(inspect_text(text)));
+      EXPECT_NO_THROW(static_cast<void>(inspect_text(text + contents())));
+    }
+    EXPECT_EQ(inspect_text(std::string(next, 2)).kind, Kind::plain);
+  }
+  EXPECT_TRUE(inspect_text(session_key() + std::string("\xc1\0", 2) + contents()).is_malformed);
+  for (const char* mark : {"-----BEGIN PGP \n", "-----BEGIN PGP ", "-----BEGIN PGP  \r\n\r\nx\n"}) {
+    EXPECT_TRUE(inspect_text(mark).is_malformed || inspect_text(mark).kind == Kind::plain);
+  }
+}
+
 TEST(Scanner, EveryCutOfAMessageIsSeen) {
   const std::string encrypted = session_key() + contents();
   for (std::size_t size = 0; size < encrypted.size(); ++size) {
