@@ -63,7 +63,7 @@ Keys& Keys::get() {
     made->our_key = key(*made->ours, "Gateway");
     made->partner_key = key(*made->partners, "Partner");
     made->stranger_key = key(*made->strangers, "Stranger");
-    const std::string ours = made->ours->export_public_key(made->our_key.fingerprint).value();
+    const std::string our_public = made->ours->export_public_key(made->our_key.fingerprint).value();
     made->partner_public = made->partners->export_public_key(made->partner_key.fingerprint).value();
     const std::string stranger =
         made->strangers->export_public_key(made->stranger_key.fingerprint).value();
@@ -71,7 +71,7 @@ Keys& Keys::get() {
       if (!into.import_public_key(key_data).key) throw base::Error("a test key was refused");
     };
     import(*made->ours, made->partner_public);
-    import(*made->partners, ours);
+    import(*made->partners, our_public);
     import(*made->partners, stranger);
     import(*made->strangers, ours);
     std::atexit([] { delete &Keys::get(); });
