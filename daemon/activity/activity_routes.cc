@@ -271,7 +271,8 @@ class ActivityRoutes : public std::enable_shared_from_this<ActivityRoutes> {
                }
                Json chains = Json::array();
                bool good = true;
-               for (const auto& report : verify_activity(store_, credential)) {
+               for (const auto& report :
+                    verify_activity(store_, credential, config_.get()->files.state)) {
                  good = good && report.good();
                  chains.push(report_json(report));
                }

@@ -2,8 +2,9 @@
 //
 // Every hour the head of this node's chain goes to the journal and into the checkpoint table,
 // authenticated with a credential that is not in the store: who can write to the database can
-// rebuild a chain of hashes, but not those checkpoints. What is older than the policy is pruned
-// behind an authenticated checkpoint.
+// rebuild a chain of hashes, but not those checkpoints. The last one is kept in a file too
+// (anchor.h), for they could take the newest ones away. What is older than the policy is pruned
+// behind a checkpoint that says so, and only while the chain is what the anchor says.
 //
 // ActivityKeeper is the scheduler's; verify_activity() may be called from any thread and reads page
 // by page. Failures are the store's; an unreadable credential raises health and leaves checkpoints
@@ -20,9 +21,13 @@
 
 namespace sallyport::daemon {
 
-/// Hex HMAC over node, sequence, hash and time.
+/// Passed: the chain came to this row. Pruned: the rows up to this one were removed by the policy.
+enum class CheckpointKind { passed, pruned };
+
+/// Hex HMAC over kind, node, sequence, hash and time.
 [[nodiscard]] std::string authenticate(const store::ActivityCheckpoint& checkpoint,
-                                       const base::Secret& credential);
+                                       const base::Secret& credential,
+                                       CheckpointKind kind = CheckpointKind::passed);
 
 struct ChainReport {
   std::string node;
@@ -40,8 +45,10 @@ struct ChainReport {
 };
 
 /// Of every node, at most a hundred findings each. An empty credential vouches for nothing.
+/// `anchors`: the directory of anchors.
 [[nodiscard]] std::vector<ChainReport> verify_activity(store::Store& store,
-                                                       const base::Secret& credential);
+                                                       const base::Secret& credential,
+                                                       const std::string& anchors);
 
 class ActivityKeeper final : public DueWork {
  public:
@@ -57,8 +64,13 @@ class ActivityKeeper final : public DueWork {
   void prune(base::Instant now);
 
  private:
-  [[nodiscard]] store::ActivityCheckpoint checkpoint_of(const store::Activity& row,
-                                                        base::Instant now);
+  /// Whether the store still has the row that the anchor names. Raises health if not.
+  [[nodiscard]] bool agrees_with_anchor();
+  /// A problem in the rows up to `upto` that are to be pruned; empty if they fit together.
+  [[nodiscard]] std::string problem_up_to(std::int64_t upto);
+  void keep_anchor(const store::ActivityCheckpoint& checkpoint);
+  [[nodiscard]] store::ActivityCheckpoint checkpoint_of(
+      const store::Activity& row, base::Instant now, CheckpointKind kind = CheckpointKind::passed);
   [[nodiscard]] base::Secret credential();
 
   store::Store& store_;
@@ -66,6 +78,8 @@ class ActivityKeeper final : public DueWork {
   std::string node_;
   Health& health_;
   std::optional<base::Instant> next_ = base::Instant{};
+  std::optional<store::ActivityCheckpoint> anchor_;  ///< as it was last read or written
+  bool agrees_ = true;
 };
 
 /// The configured credential; empty if none is configured. Throws base::Error if it cannot be read.

@@ -36,6 +36,7 @@ class ActivityChain : public testing::Test {
     base::write_file_durably(directory / "credential", "a credential that is not in the store\n");
     Config out;
     out.activity.credential_file = (directory / "credential").string();
+    out.files.state = (directory / "state").string();
     return out;
   }
 
@@ -53,7 +54,8 @@ class ActivityChain : public testing::Test {
     }
   }
   ChainReport report() {
-    const auto reports = verify_activity(*store, activity_credential(*live.get()));
+    const auto reports =
+        verify_activity(*store, activity_credential(*live.get()), live.get()->files.state);
     EXPECT_EQ(reports.size(), 1U);
     return reports.at(0);
   }
@@ -182,6 +184,82 @@ TEST_F(ActivityChain, TheNewestRowIsNeverPruned) {
   keeper->run_pass(clock.now());
   EXPECT_EQ(report().first, 3);
   write(1);
+  EXPECT_TRUE(report().good());
+}
+
+TEST_F(ActivityChain, NoOrdinaryCheckpointExcusesAMissingBeginning) {
+  write(10);
+  keeper->run_pass(clock.now());
+  clock.advance(base::Seconds{3600});
+  write(10);
+  keeper->run_pass(clock.now());
+  sql("DELETE FROM activity WHERE sequence_number <= 10");
+  const auto cut = report();
+  ASSERT_FALSE(cut.good());
+  EXPECT_NE(cut.findings[0].find("rows 1 to 10 are missing"), std::string::npos);
+}
+
+TEST_F(ActivityChain, AnEndThatWasCutOffWithItsCheckpointsIsMissed) {
+  write(10);
+  keeper->run_pass(clock.now());
+  clock.advance(base::Seconds{3600});
+  write(10);
+  keeper->run_pass(clock.now());
+  sql("DELETE FROM activity WHERE sequence_number > 10");
+  sql("DELETE FROM activity_checkpoint WHERE sequence_number > 10");
+  sql("UPDATE activity_head SET sequence_number = 10, hash = "
+      "(SELECT hash FROM activity WHERE sequence_number = 10)");
+  const auto cut = report();
+  ASSERT_EQ(cut.findings.size(), 2U);
+  EXPECT_NE(cut.findings[0].find("checkpoint of row 20"), std::string::npos);
+  EXPECT_NE(cut.findings[1].find("rows 11 to 20 were cut off"), std::string::npos);
+  // Nor does it heal when the log goes on, in this daemon or the next.
+  write(15);
+  for (int i = 0; i < 2; ++i) {
+    clock.advance(base::Seconds{3600});
+    keeper->run_pass(clock.now());
+    ASSERT_EQ(health.list().size(), 1U);
+    EXPECT_EQ(health.list()[0].name, "activity.changed");
+    EXPECT_FALSE(report().good());
+    keeper = std::make_unique<ActivityKeeper>(*store, live, "here", health);
+  }
+}
+
+TEST_F(ActivityChain, AChainThatWentAsAWholeIsMissed) {
+  write(10);
+  keeper->run_pass(clock.now());
+  for (const char* table : {"activity", "activity_head", "activity_checkpoint"}) {
+    sql(std::string("DELETE FROM ") + table);
+  }
+  EXPECT_FALSE(report().good());
+}
+
+TEST_F(ActivityChain, NobodyHasNewRowsPrunedByTheirDates) {
+  write(20);
+  keeper->run_pass(clock.now());
+  sql("UPDATE activity SET happened = 1000 WHERE sequence_number = 15");
+  clock.advance(base::Seconds{3600});
+  keeper->run_pass(clock.now());
+  ASSERT_EQ(health.list().size(), 1U);
+  EXPECT_EQ(health.list()[0].name, "activity.changed");
+  const auto changed = report();
+  EXPECT_EQ(changed.first, 1);
+  EXPECT_FALSE(changed.good());
+}
+
+TEST_F(ActivityChain, AnAnchorIsOursOnly) {
+  write(10);
+  keeper->run_pass(clock.now());
+  const auto path = directory / "state" / "activity-anchor-here";
+  const std::string whole = base::read_file(path);
+  ASSERT_TRUE(report().good());
+  std::string forged = whole;
+  forged.replace(forged.find("\"sequence\":10"), 13, "\"sequence\":09");
+  for (const std::string& bad : {forged, std::string("{}"), std::string("x")}) {
+    base::write_file_durably(path, bad);
+    EXPECT_FALSE(report().good()) << bad;
+  }
+  base::write_file_durably(path, whole);
   EXPECT_TRUE(report().good());
 }
 
