@@ -73,7 +73,7 @@ Keys& Keys::get() {
     import(*made->ours, made->partner_public);
     import(*made->partners, our_public);
     import(*made->partners, stranger);
-    import(*made->strangers, ours);
+    import(*made->strangers, our_public);
     std::atexit([] { delete &Keys::get(); });
     return made;
   }();
