@@ -38,6 +38,8 @@ elseif(SALLYPORT_SANITIZE STREQUAL "tsan")
   add_compile_options(-fsanitize=thread)
   add_link_options(-fsanitize=thread)
 elseif(SALLYPORT_SANITIZE STREQUAL "fuzz")
+  # The release's own checks end a program too: what meets one has to be found here.
+  add_compile_definitions(_GLIBCXX_ASSERTIONS)
   add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 endif()
