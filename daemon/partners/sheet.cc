@@ -9,6 +9,7 @@
 #include "daemon/config/options.h"
 #include "daemon/partners/broker_server.h"
 #include "notify/escape.h"
+#include "sftp/algorithms.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -45,6 +46,16 @@ std::string size_text(std::uint64_t bytes) {
   if (bytes >= 1ULL << 30 && bytes % (1ULL << 30) == 0) return fmt::format("{} GiB", bytes >> 30);
   if (bytes >= 1ULL << 20 && bytes % (1ULL << 20) == 0) return fmt::format("{} MiB", bytes >> 20);
   return fmt::format("{} bytes", bytes);
+}
+
+// SSH's own lists, with spaces for people.
+std::string spaced(std::string_view list) {
+  std::string out;
+  for (const char c : list) {
+    out += c;
+    if (c == ',') out += ' ';
+  }
+  return out;
 }
 
 // "14 days", "30 min"
@@ -202,10 +213,10 @@ void limits(const SheetFacts& facts, Document& document) {
   document.heading("Algorithms and clients");
   document.items(
       {"your key: RSA of 2048 bits or more, Ed25519, or ECDSA P-256, P-384, P-521; no DSA",
-       "signatures: rsa-sha2-256, rsa-sha2-512, ssh-ed25519, ecdsa-sha2-*; ssh-rsa (SHA-1) is "
-       "refused",
-       "ciphers: aes256-gcm, aes128-gcm, chacha20-poly1305, aes256-ctr",
-       "key exchange: curve25519, ECDH on the NIST curves, Diffie-Hellman groups 16 and 18"});
+       "signatures: " + spaced(sftp::user_key_algorithms) + "; ssh-rsa (SHA-1) is refused",
+       "ciphers: " + spaced(sftp::cipher_algorithms),
+       "MACs (for the ciphers that need one): " + spaced(sftp::mac_algorithms),
+       "key exchange: " + spaced(sftp::key_exchange_algorithms)});
   document.paragraph(
       "Known to work: OpenSSH sftp, WinSCP, FileZilla, PuTTY psftp, lftp, rclone, sshfs, paramiko "
       "and asyncssh (Python), ssh2-sftp-client (Node.js), JSch forks and Apache MINA (Java), "
