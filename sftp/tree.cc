@@ -128,11 +128,11 @@ bool Tree::rename(const VirtualPath& from, const VirtualPath& to, unsigned flags
 }
 
 bool Tree::change_mode(const VirtualPath& path, mode_t mode) {
-  const int folder = parent(path);
   // There is no fchmod of an O_PATH descriptor before Linux 6.6, and a file without read permission
   // cannot be opened. Only somebody on the host could put a link here after status() looked.
-  return folder >= 0 && status(path) &&
-         ::fchmodat(folder, std::string(path.name()).c_str(), mode, 0) == 0;
+  if (!status(path)) return false;
+  const int folder = parent(path);
+  return folder >= 0 && ::fchmodat(folder, std::string(path.name()).c_str(), mode, 0) == 0;
 }
 
 bool Tree::sync_parent(const VirtualPath& path) {
