@@ -36,6 +36,10 @@ struct BrokerConnection {
   bool ending = false;  ///< told to go: what still comes is ignored
   bool paused = false;  ///< too much under way: not read for a while
   sftp::SessionHello hello;
+  // Until a login: the last key that was offered and refused without a signature, and why.
+  std::string refused_key;
+  std::string refused_reason;
+  bool failure_told = false;  ///< a refusal of this connection is in the store already
   // After a login:
   bool logged_in = false;
   SessionPeer peer;
@@ -85,8 +89,10 @@ class BrokerServer::Impl {
   void decide(const ConnectionPtr& connection, std::uint32_t id,
               const std::optional<store::Partner>& partner, const std::vector<store::SshKey>& keys,
               const LoginAttempt& attempt, const std::string& user, bool verified);
-  void denied(const ConnectionPtr& connection, std::uint32_t id, const std::string& user,
-              const std::string& reason, bool counts);
+  void denied(const ConnectionPtr& connection, std::uint32_t id, const LoginAttempt& attempt,
+              const std::string& user, const std::string& reason, bool counts);
+  void audit_refusal(const sftp::SessionHello& hello, const std::string& user,
+                     std::string fingerprint, const std::string& reason);
   void let_in(const ConnectionPtr& connection, std::uint32_t id, const store::Partner& partner,
               const LoginDecision& decision, const LoginAttempt& attempt);
   void on_failure(const ConnectionPtr& connection, const sftp::LoginFailure& failure);

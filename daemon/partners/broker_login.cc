@@ -73,11 +73,11 @@ void BrokerServer::Impl::decide(const ConnectionPtr& connection, std::uint32_t i
                                 const std::string& user, bool verified) {
   const LoginDecision decision = decide_login(partner, keys, attempt, parts_.clock.now());
   if (decision.outcome == LoginDecision::Outcome::deny) {
-    denied(connection, id, user, decision.reason, verified);
+    denied(connection, id, attempt, user, decision.reason, verified);
     return;
   }
   if (parts_.bans.is_banned(attempt.address)) {
-    denied(connection, id, user, "banned", false);
+    denied(connection, id, attempt, user, "banned", false);
     return;
   }
   sftp::LoginAnswer reply;
@@ -95,13 +95,24 @@ void BrokerServer::Impl::decide(const ConnectionPtr& connection, std::uint32_t i
 }
 
 void BrokerServer::Impl::denied(const ConnectionPtr& connection, std::uint32_t id,
-                                const std::string& user, const std::string& reason, bool counts) {
+                                const LoginAttempt& attempt, const std::string& user,
+                                const std::string& reason, bool counts) {
+  const std::string& blob = attempt.by_password ? attempt.proven_key : attempt.key;
+  std::string fingerprint = blob.empty() ? std::string() : ssh_fingerprint(blob);
   sftp::LoginAnswer reply;
   reply.outcome = sftp::LoginOutcome::deny;
   sftp::SessionHello hello;
   {
     const std::lock_guard lock(mutex_);
     hello = connection->hello;
+    // A client whose key is not known offers it, hears no, and leaves without a signature: only its
+    // end tells that this was the whole login.
+    if (counts) {
+      connection->failure_told = true;
+    } else {
+      connection->refused_key = fingerprint;
+      connection->refused_reason = reason;
+    }
   }
   if (!counts) {
     answer(connection, id, reply);
@@ -114,15 +125,22 @@ void BrokerServer::Impl::denied(const ConnectionPtr& connection, std::uint32_t i
                    {{"address", hello.address},
                     {"user", for_log(user)},
                     {"reason", reason},
+                    {"fingerprint", fingerprint},
                     {"banner", for_log(hello.client_banner)}},
                    "login failed from {} port {}: {} (user \"{}\", client \"{}\")", hello.address,
                    hello.port, reason, for_log(user), for_log(hello.client_banner));
+  audit_refusal(hello, user, std::move(fingerprint), reason);
+}
+
+void BrokerServer::Impl::audit_refusal(const sftp::SessionHello& hello, const std::string& user,
+                                       std::string fingerprint, const std::string& reason) {
   store::SessionEvent event;
   event.at = parts_.clock.now();
   event.partner = is_partner_name(user) ? user : for_log(user).substr(0, 32);
   event.event = "login_failed";
   event.address = hello.address;
   event.banner = for_log(hello.client_banner);
+  event.fingerprint = std::move(fingerprint);
   event.detail = reason;
   audit_->add(std::move(event));
 }
@@ -189,6 +207,13 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
     base::log_notice("sftp.login_refused", {{"partner", partner.name}},
                      "Partner {} has {} connections, which is its limit", partner.name,
                      policy.connections);
+    sftp::SessionHello hello;
+    {
+      const std::lock_guard lock(mutex_);
+      hello = connection->hello;
+      connection->failure_told = true;
+    }
+    audit_refusal(hello, partner.name, decision.fingerprint, "too_many_connections");
     return;
   }
   answer(connection, id, reply, directory.get());
@@ -215,9 +240,15 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
 void BrokerServer::Impl::on_failure(const ConnectionPtr& connection,
                                     const sftp::LoginFailure& failure) {
   sftp::SessionHello hello;
+  std::string key;
+  std::string reason;
+  bool told = false;
   {
     const std::lock_guard lock(mutex_);
     hello = connection->hello;
+    key = connection->refused_key;
+    reason = connection->refused_reason;
+    told = connection->failure_told;
   }
   if (hello.address.empty()) return;
   if (failure.reason == "bad_signature") {
@@ -228,11 +259,20 @@ void BrokerServer::Impl::on_failure(const ConnectionPtr& connection,
                      "login failed from {} port {}: bad_signature (user \"{}\", client \"{}\")",
                      hello.address, hello.port, for_log(failure.user),
                      for_log(hello.client_banner));
+    audit_refusal(hello, failure.user, key, "bad_signature");
     return;
   }
+  // What it was refused for says more than that it went away.
+  if (reason.empty() || told) reason = for_log(failure.reason);
   base::log_info("sftp.login_given_up",
-                 {{"address", hello.address}, {"reason", for_log(failure.reason)}},
-                 "A login from {} was given up: {}", hello.address, for_log(failure.reason));
+                 {{"address", hello.address},
+                  {"user", for_log(failure.user)},
+                  {"reason", reason},
+                  {"fingerprint", key},
+                  {"banner", for_log(hello.client_banner)}},
+                 "A login from {} was given up: {} (user \"{}\")", hello.address, reason,
+                 for_log(failure.user));
+  if (!told && !failure.user.empty()) audit_refusal(hello, failure.user, key, reason);
 }
 
 }  // namespace sallyport::daemon
