@@ -3,39 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <initializer_list>
+#include <map>
 
 #include "base/file_io.h"
+#include "daemon/config/nearest.h"
 #include "daemon/config/toml.h"
 #include "daemon/net/ip.h"
 
 namespace sallyport::daemon {
 namespace {
 
-// Damerau-Levenshtein would be nicer; plain edit distance finds what people mistype.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
-    }
-  }
-  return row[b.size()];
-}
-
-std::string nearest(std::string_view name) {
+std::string nearest_option(std::string_view name) {
   std::string_view best;
   std::size_t least = name.size();
   const std::string_view leaf = name.substr(name.rfind('.') + 1);
   for (const Option& option : option_table()) {
     const std::string_view other = option.name.substr(option.name.rfind('.') + 1);
     // A right name in a wrong section is nearer than a wrong name.
-    const std::size_t far = leaf == other ? 1 : distance(name, option.name);
+    const std::size_t far = leaf == other ? 1 : typing_distance(name, option.name);
     if (far < least) {
       least = far;
       best = option.name;
@@ -43,6 +29,16 @@ std::string nearest(std::string_view name) {
   }
   if (best.empty() || least > 2 + name.size() / 3) return "";
   return fmt::format("; did you mean '{}'?", best);
+}
+
+std::string nearest_section(std::string_view name) {
+  std::vector<std::string> sections;
+  for (const Option& option : option_table()) {
+    if (const std::size_t dot = option.name.find('.'); dot != option.name.npos) {
+      sections.emplace_back(option.name.substr(0, dot));
+    }
+  }
+  return did_you_mean(name, sections);
 }
 
 bool is_section(std::string_view name) {
@@ -53,27 +49,37 @@ bool is_section(std::string_view name) {
   });
 }
 
+using Lines = std::map<std::string, unsigned, std::less<>>;
+
 void apply(const RawTable& table, const std::string& prefix, const std::string& file,
-           Config& config, std::vector<std::pair<unsigned, std::string>>& problems) {
+           Config& config, Lines& lines, std::vector<std::pair<unsigned, std::string>>& problems) {
+  const auto complain = [&](unsigned line, const std::string& what) {
+    problems.emplace_back(line, fmt::format("{}:{}: {}", file, line, what));
+  };
   for (const auto& [key, raw] : table) {
     const std::string name = prefix + key;
     const auto& rows = option_table();
     const auto row = std::find_if(rows.begin(), rows.end(),
                                   [&](const Option& option) { return option.name == name; });
     if (row != rows.end()) {
+      lines[name] = raw.line;
       if (const auto problem = row->take(raw, config)) {
-        problems.emplace_back(raw.line,
-                              fmt::format("{}:{}: {} {}", file, raw.line, name, *problem));
+        complain(raw.line, fmt::format("{} {}", name, *problem));
       }
       continue;
     }
     const auto* inner = std::get_if<std::shared_ptr<RawTable>>(&raw.value);
-    if (inner != nullptr && is_section(name)) {
-      apply(**inner, name + ".", file, config, problems);
+    if (is_section(name)) {
+      if (inner != nullptr) {
+        apply(**inner, name + ".", file, config, lines, problems);
+      } else {
+        complain(raw.line,
+                 fmt::format("'{}' is a section: its options stand below a line [{}]", name, name));
+      }
+    } else if (inner != nullptr) {
+      complain(raw.line, fmt::format("unknown section '{}'{}", name, nearest_section(name)));
     } else {
-      problems.emplace_back(
-          raw.line, fmt::format("{}:{}: unknown {} '{}'{}", file, raw.line,
-                                inner != nullptr ? "section" : "option", name, nearest(name)));
+      complain(raw.line, fmt::format("unknown option '{}'{}", name, nearest_option(name)));
     }
   }
 }
@@ -89,50 +95,76 @@ bool is_exposure_delay(Seconds delay) {
   return delay == Seconds{0} || delay >= 2 * base::one_day;
 }
 
-// What no single option can tell.
-void check_whole(const Config& config, std::vector<std::string>& problems) {
+// What no single option can tell. Each problem has the options that it is about: the first of them
+// that stands in the file gives the line.
+class WholeCheck {
+ public:
+  WholeCheck(const std::string& file, const Lines& lines) : file_(file), lines_(lines) {}
+
+  void refuse(std::initializer_list<std::string_view> options, std::string_view what) {
+    for (const std::string_view option : options) {
+      if (const auto line = lines_.find(option); line != lines_.end()) {
+        problems.push_back(fmt::format("{}:{}: {}", file_, line->second, what));
+        return;
+      }
+    }
+    problems.push_back(fmt::format("{}: {}", file_, what));
+  }
+
+  std::vector<std::string> problems;
+
+ private:
+  const std::string& file_;
+  const Lines& lines_;
+};
+
+void check_whole(const Config& config, WholeCheck& check) {
   if (!config.http.listen.empty() && config.http.certificate_file.empty() &&
       !is_loopback(config.http.listen)) {
-    problems.push_back(
-        "http.listen is not a loopback address, which needs http.certificate_file and "
-        "http.private_key_file");
+    check.refuse({"http.listen"},
+                 "http.listen is not a loopback address, which needs http.certificate_file and "
+                 "http.private_key_file");
   }
   if (config.http.certificate_file.empty() != config.http.private_key_file.empty()) {
-    problems.push_back("http.certificate_file and http.private_key_file belong together");
+    check.refuse({"http.certificate_file", "http.private_key_file"},
+                 "http.certificate_file and http.private_key_file belong together");
   }
   if (!config.http.client_ca_file.empty() && config.http.certificate_file.empty()) {
-    problems.push_back("http.client_ca_file needs http.certificate_file");
+    check.refuse({"http.client_ca_file"}, "http.client_ca_file needs http.certificate_file");
   }
   if (config.store.driver == "sqlite" && config.store.shared) {
-    problems.push_back("store.shared needs store.driver = \"mysql\"");
+    check.refuse({"store.shared"}, "store.shared needs store.driver = \"mysql\"");
   }
   if (!config.smtp.user.empty() && config.smtp.password_file.empty()) {
-    problems.push_back("smtp.user needs smtp.password_file");
+    check.refuse({"smtp.user"}, "smtp.user needs smtp.password_file");
   }
   if (!config.files.webhook_url.empty() && config.files.webhook_secret_file.empty()) {
-    problems.push_back("files.webhook_url needs files.webhook_secret_file");
+    check.refuse({"files.webhook_url"}, "files.webhook_url needs files.webhook_secret_file");
   }
   if (!config.files.hook.empty() && !config.files.hook_socket.empty()) {
-    problems.push_back("files.hook and files.hook_socket exclude each other");
+    check.refuse({"files.hook_socket"}, "files.hook and files.hook_socket exclude each other");
   }
   if (config.backup.target == "s3" &&
       (config.backup.s3_endpoint.empty() || config.backup.s3_bucket.empty() ||
        config.backup.s3_credentials_file.empty())) {
-    problems.push_back(
-        "backup.target = \"s3\" needs backup.s3_endpoint, backup.s3_bucket and "
-        "backup.s3_credentials_file");
+    check.refuse({"backup.target"},
+                 "backup.target = \"s3\" needs backup.s3_endpoint, backup.s3_bucket and "
+                 "backup.s3_credentials_file");
   }
   if (config.notify.retry_most < config.notify.retry_first) {
-    problems.push_back("notify.retry_most is less than notify.retry_first");
+    check.refuse({"notify.retry_most", "notify.retry_first"},
+                 "notify.retry_most is less than notify.retry_first");
   }
-  for (const Seconds delay :
-       {config.keys.exposure_critical, config.keys.exposure_high, config.keys.exposure_medium,
-        config.keys.exposure_low, config.keys.exposure_warn}) {
+  const auto deadline = [&](std::string_view option, Seconds delay) {
     if (!is_exposure_delay(delay)) {
-      problems.push_back("keys.exposure_* must be \"0\" (at once) or 2d to 30d");
-      break;
+      check.refuse({option}, fmt::format("{} must be \"0\" (at once) or 2d to 30d", option));
     }
-  }
+  };
+  deadline("keys.exposure_critical", config.keys.exposure_critical);
+  deadline("keys.exposure_high", config.keys.exposure_high);
+  deadline("keys.exposure_medium", config.keys.exposure_medium);
+  deadline("keys.exposure_low", config.keys.exposure_low);
+  deadline("keys.exposure_warn", config.keys.exposure_warn);
 }
 
 std::string wrapped(std::string_view text, std::string_view prefix, std::size_t width) {
@@ -184,16 +216,17 @@ std::vector<std::string> TableEntry::list(const std::string& column) const {
 Config parse_config(std::string_view text, const std::string& name) {
   Config config;
   std::vector<std::pair<unsigned, std::string>> found;
-  apply(read_toml(text, name), "", name, config, found);
+  Lines lines;
+  apply(read_toml(text, name), "", name, config, lines, found);
   std::stable_sort(found.begin(), found.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> problems;
   for (auto& one : found) problems.push_back(std::move(one.second));
   // Options that depend on each other are only looked at when each is right.
   if (problems.empty()) {
-    std::vector<std::string> whole;
+    WholeCheck whole(name, lines);
     check_whole(config, whole);
-    for (const std::string& one : whole) problems.push_back(name + ": " + one);
+    problems = std::move(whole.problems);
   }
   if (!problems.empty()) throw ConfigError(fmt::format("{}", fmt::join(problems, "\n")));
   config.source_file = name;
@@ -224,7 +257,8 @@ Config reloaded(const Config& now, Config next, std::vector<std::string>& need_r
 std::string example_config() {
   std::string out =
       "# Configuration of sallyportd. Every option is shown with its default; remove the '#' in\n"
-      "# front of an option to change it. 'sallyportd --check-config FILE' checks the file;\n"
+      "# front of an option to change it. 'sallyportd --check-config --config FILE' checks a "
+      "file;\n"
       "# options marked (reload) take effect with 'systemctl reload sallyportd', the others with "
       "a\n"
       "# restart. Lengths of time are \"90s\", \"10min\", \"2h\", \"7d\"; sizes are bytes or \"64 "

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "daemon/config/nearest.h"
 #include "daemon/config/options.h"
 #include "daemon/http/json.h"
 
@@ -48,8 +49,11 @@ Problem apply(const Json::Object& members, bool within_object, Config& config) {
     if (member.first == per_object && !within_object) continue;
     const Option* row = policy_row(member.first);
     if (row == nullptr) {
-      return fmt::format("'{}' is no policy; there are {}", member.first,
-                         fmt::join(policy_names(), ", "));
+      const std::string guess = did_you_mean(member.first, policy_names());
+      return fmt::format("'{}' is no policy{}", member.first,
+                         guess.empty()
+                             ? "; there are " + fmt::format("{}", fmt::join(policy_names(), ", "))
+                             : guess);
     }
     if (const auto problem = row->take(raw_of(member.second), config)) {
       return fmt::format("{} {}", member.first, *problem);

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/bytes.h"
+#include "daemon/config/nearest.h"
 #include "daemon/net/ip.h"
 
 namespace sallyport::daemon::rows {
@@ -225,7 +226,10 @@ Problem read_entries(const RawValue& raw, const std::vector<Column>& columns,
       const auto column = std::find_if(columns.begin(), columns.end(),
                                        [&](const Column& one) { return one.name == field.first; });
       if (column == columns.end()) {
-        return fmt::format("has an unknown '{}' (line {})", field.first, field.second.line);
+        std::vector<std::string> names;
+        for (const Column& one : columns) names.emplace_back(one.name);
+        return fmt::format("has an unknown '{}' in line {}{}", field.first, field.second.line,
+                           did_you_mean(field.first, names));
       }
       Problem problem;
       switch (column->type) {

@@ -46,8 +46,11 @@ RawTable read_toml(std::string_view text, const std::string& name) {
   try {
     return convert_table(toml::parse(text, name));
   } catch (const toml::parse_error& error) {
-    throw ConfigError(
-        fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
+    // What people forget most, and what the library calls it.
+    const bool unquoted = error.description().find("value type") != std::string_view::npos;
+    throw ConfigError(fmt::format("{}:{}: {}{}", name, error.source().begin.line,
+                                  error.description(),
+                                  unquoted ? " (texts stand in double quotes)" : ""));
   }
 }
 
