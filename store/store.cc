@@ -17,7 +17,12 @@
 namespace sallyport::store {
 namespace {
 
-constexpr int most_attempts = 5;
+// A deadlock is over at once, but on a Galera cluster whoever commits first wins: several nodes
+// that change one row lose to each other time and again. Lock waits take long by themselves, and so
+// get no more than the few attempts.
+constexpr int few_attempts = 5;
+constexpr int most_attempts = 15;
+constexpr std::chrono::seconds most_retrying{3};
 /// Longer than any unit of work should take: then something hangs, and saying so is better than
 /// waiting on.
 constexpr std::chrono::seconds most_waiting{30};
@@ -121,7 +126,7 @@ class InUnit {
 void pause_before_retry(int attempt) {
   // Some randomness, or two that are in each other's way would stay so.
   thread_local std::minstd_rand random{std::random_device{}()};
-  const int most = 10 << attempt;
+  const int most = std::min(10 << attempt, 200);
   std::this_thread::sleep_for(
       std::chrono::milliseconds(std::uniform_int_distribution<int>(1, most)(random)));
 }
@@ -153,13 +158,18 @@ class PooledStore final : public Store {
   void run(bool writes, const std::function<void(Unit&)>& work) override {
     const InUnit mark;
     bool reconnected = false;
+    const auto started = std::chrono::steady_clock::now();
+    const auto may_go_on = [&](int attempt) {
+      return attempt < few_attempts || (attempt < most_attempts &&
+                                        std::chrono::steady_clock::now() - started < most_retrying);
+    };
     for (int attempt = 1;; ++attempt) {
       Stage stage = Stage::connecting;
       try {
         run_once(writes, work, stage);
         return;
       } catch (const Error& error) {
-        if (error.kind() == Failure::conflict && attempt < most_attempts) {
+        if (error.kind() == Failure::conflict && may_go_on(attempt)) {
           base::log_debug("store.conflict", {{"attempt", attempt}, {"code", error.code()}}, "{}",
                           error.what());
         } else if (stage == Stage::working && error.kind() == Failure::unavailable &&

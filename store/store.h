@@ -4,7 +4,8 @@
 //   store.write([&](Unit& unit) { ... insert_notice(unit, notice); update_key(unit, key); });
 //
 // A unit of work is one transaction: committed when the function returns, rolled back when it
-// throws. On a conflict the whole function is run again, at most five times; therefore it must be
+// throws. On a conflict (a deadlock, a lost certification of Galera, a lock that is not given up)
+// the whole function is run again, five to fifteen times within 3 s; therefore it must be
 // idempotent by its keys and must not do anything else than store work. Units do not nest. A lost
 // connection is thrown as Error{unavailable} after one reconnect and one retry where nothing can
 // have been committed.

