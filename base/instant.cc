@@ -58,6 +58,8 @@ std::optional<Period> parse_period(std::string_view text) {
     if (!value || position >= text.size()) return std::nullopt;
     while (next_part < parts.size() && parts[next_part].first != text[position]) ++next_part;
     if (next_part == parts.size()) return std::nullopt;
+    // Beyond these the calendar's own years would wrap.
+    if (text[position] == 'Y' && *value > 9999) return std::nullopt;
     *parts[next_part++].second = static_cast<std::int32_t>(*value);
     ++position;
   }

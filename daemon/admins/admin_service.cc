@@ -14,6 +14,7 @@ namespace sallyport::daemon {
 namespace {
 
 constexpr std::size_t longest_name = 125;
+constexpr std::int32_t most_years = 100;
 constexpr std::size_t random_token_bytes = 32;
 
 [[noreturn]] void refuse(const std::string& code, const std::string& sentence) {
@@ -238,6 +239,12 @@ NewToken AdminService::create_token(const Caller& caller, store::Token token,
     if (lifetime->is_zero()) refuse("INVALID_LIFETIME", "A lifetime is longer than zero.");
     // As a key's: good through the last second of its last day.
     token.expires = base::end_of_day(base::add(token.created, *lifetime));
+    if (*token.expires > base::add(token.created, base::Period{most_years, 0, 0, 1})) {
+      refuse("INVALID_LIFETIME",
+             fmt::format("The lifetime is more than {} years; leave it out for a token that does "
+                         "not expire.",
+                         most_years));
+    }
     token.next_due =
         first_due(token.expires, parts_.config.get()->keys.expiry_warnings, token.created);
   }

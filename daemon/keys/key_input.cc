@@ -1,10 +1,14 @@
 #include "daemon/keys/key_input.h"
 
+#include <algorithm>
+
 #include "daemon/http/router.h"
 
 namespace sallyport::daemon {
 
 namespace {
+
+constexpr std::size_t group_list_limit = 500;
 
 [[noreturn]] void refuse(const std::string& detail) {
   throw ProblemError(400, "INVALID_FIELD", detail);
@@ -29,21 +33,23 @@ std::vector<store::Permission> read_permissions(const std::vector<JsonReader>& i
   return out;
 }
 
-/// [{"id": ..., "displayName": ...}] as the routes give it, or a list of ids.
+/// [{"id": ..., "displayName": ...}] as the routes give it, or a list of ids. Each once.
 std::optional<std::vector<std::string>> read_groups(const JsonReader& reader,
                                                     std::string_view name) {
   if (!reader.has(name) || reader.is_null(name)) return std::nullopt;
   const auto* items = reader.raw(name).if_array();
   if (items == nullptr) refuse(std::string(name) + " must be a list of groups.");
+  if (items->size() > group_list_limit) {
+    throw ProblemError(400, "TOO_MANY_ENTRIES",
+                       std::string(name) + " has " + std::to_string(items->size()) +
+                           " entries; the limit is " + std::to_string(group_list_limit) + ".");
+  }
   std::vector<std::string> out;
   for (const auto& item : *items) {
-    if (const auto* id = item.if_string()) {
-      out.push_back(*id);
-    } else if (const auto* member = item["id"].if_string()) {
-      out.push_back(*member);
-    } else {
-      refuse(std::string(name) + " must be a list of groups, each {\"id\": ...}.");
-    }
+    const auto* id = item.if_string();
+    if (id == nullptr) id = item["id"].if_string();
+    if (id == nullptr) refuse(std::string(name) + " must be a list of groups, each {\"id\": ...}.");
+    if (std::find(out.begin(), out.end(), *id) == out.end()) out.push_back(*id);
   }
   return out;
 }

@@ -246,6 +246,9 @@ class KeyRoutes : public std::enable_shared_from_this<KeyRoutes> {
     }
     report.source = *source;
     report.reason = reader.maybe_text("reason").value_or("");
+    if (report.reason.find_first_not_of(" \t\r\n") == std::string::npos) {
+      throw ProblemError(400, "FIELD_REQUIRED", "reason is missing: say what was found.");
+    }
     report.url = reader.maybe_text("url").value_or("");
     report.suspicious_activity = reader.maybe_flag("suspiciousActivity").value_or(false);
     return report;

@@ -90,7 +90,7 @@ inline constexpr std::string_view eligibility_schema = R"json({
 
 inline constexpr std::string_view exposure_input_schema = R"json({
 "type": "object",
-"required": ["severity"],
+"required": ["severity", "reason"],
 "properties": {
   "id": {"type": "string"}, "value": {"type": "string"}, "sha256": {"type": "string"},
   "severity": {"type": "string", "enum": ["CRITICAL", "HIGH", "MEDIUM", "LOW", "WARN"]},

@@ -76,7 +76,7 @@ def test_default_and_given_lifetimes(api):
         assert "expirationDate" not in api.custom(lifetimeDuration=never)
     assert "expirationDate" not in api.create("INTEGRATION", **fields_for("INTEGRATION"))
     assert api.create("INTEGRATION", **fields_for("INTEGRATION", expirationDate="2050-05-15"))["expirationDate"] == 2536272000000
-    for bad in ("P0D", "P", "PT5M", "-P1D", "14 days", "P1.5Y", "P999Y", "P99999999999999999999D"):
+    for bad in ("P0D", "P", "PT5M", "-P1D", "14 days", "P1.5Y", "P999Y", "P65536Y", "P99999Y", "P9999Y99999M99999W99999D", "P99999999999999999999D"):
         api.refused(400, "INVALID_LIFETIME", "POST", "/apikeys?apiKeyTemplateId=CUSTOM", fields_for("CUSTOM", lifetimeDuration=bad))
     api.refused(400, "LIFETIME_NOT_OFFERED", "POST", "/apikeys?apiKeyTemplateId=SEARCH_PAGES", {"displayName": "x", "lifetimeDuration": "P1D"})
 

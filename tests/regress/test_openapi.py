@@ -144,7 +144,7 @@ def test_unknown_resources_and_bodies_that_are_no_json(api):
     for method, path, filled, body in asking_for_a_caller(api):
         if "{id}" in path or "{name}" in path:
             public = pathlib.Path(api.env["SFTP_KEY"] + ".pub").read_text()
-            some = {"severity": "LOW", "displayName": "x", "password": "correct horse battery staple",
+            some = {"severity": "LOW", "reason": "x", "displayName": "x", "password": "correct horse battery staple",
                     "key": api.partner_pgp() if path.endswith("pgp-keys") else public}
             status, header, content = api.request(method, filled + "?reason=x", some if method in ("POST", "PUT") else None)
             assert status == 404, f"{method} {path}: {status} {content}"
@@ -174,7 +174,7 @@ def test_keys(api):
     api.instance.advance("350d")
     api.call("PUT", ORG + "/apikeys/{id}/activation/extend", one, expected=200)
     api.call("POST", ORG + "/apikeys/{id}/exposure", one, {"severity": "LOW", "reason": "in a ticket"}, 201)
-    report = {"id": key["id"], "severity": "HIGH", "suspiciousActivity": True, "source": "API", "url": "https://example.com/x"}
+    report = {"id": key["id"], "severity": "HIGH", "reason": "in a paste", "suspiciousActivity": True, "source": "API", "url": "https://example.com/x"}
     api.call("POST", ORG + "/exposures", (), report, 201)
     exposed = api.call("GET", ORG + "/apikeys/{id}", one, expected=200)
     assert exposed["exposureReport"]["severity"] == "HIGH" and exposed["exposureReport"]["deactivationDate"]
