@@ -150,7 +150,8 @@ std::shared_ptr<const Profile> ProfilePool::of(const store::ApiKey& key) {
 }
 
 std::shared_ptr<const Profile> ProfilePool::of(const store::VerifyRow& row) {
-  std::string text;
+  std::string& text = text_;
+  text.clear();
   for (const auto* part :
        {&row.template_id, &row.privileges, &row.permissions, &row.allowed_ips, &row.denied_ips}) {
     append_part(text, *part);
@@ -162,7 +163,7 @@ std::shared_ptr<const Profile> ProfilePool::of(const store::VerifyRow& row) {
                    row.permissions_enabled, store::parse_permissions(row.permissions),
                    store::parse_strings(row.allowed_ips), store::parse_strings(row.denied_ips)}));
   if (by_text_.size() >= max_remembered) by_text_.clear();
-  return by_text_.try_emplace(std::move(text), std::move(profile)).first->second;
+  return by_text_.try_emplace(text, std::move(profile)).first->second;
 }
 
 }  // namespace sallyport::daemon

@@ -60,6 +60,7 @@ class ProfilePool {
   ProfileRules rules_;
   std::unordered_map<std::string, std::shared_ptr<const Profile>> by_text_;  ///< store's own text
   std::unordered_map<std::string, std::shared_ptr<const Profile>> by_content_;
+  std::string text_;  ///< of the row that was looked up last: its memory is used again
 };
 
 }  // namespace sallyport::daemon

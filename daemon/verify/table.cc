@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <future>
 #include <set>
 
 #include "base/log.h"
@@ -96,11 +97,16 @@ void VerificationTable::load(store::Store& store) {
   for (auto& shard : fresh) shard = std::make_shared<VerificationShard>();
   IdIndex index;
   std::size_t count = 0;
-  std::optional<store::VerifyRow> last;
-  for (;;) {
-    std::vector<store::VerifyRow> rows = store.read([&](store::Unit& unit) {
+  const auto read_after = [&store](std::optional<store::VerifyRow> last) {
+    return store.read([&](store::Unit& unit) {
       return store::list_verify_rows(unit, last ? &*last : nullptr, page);
     });
+  };
+  std::vector<store::VerifyRow> rows = read_after(std::nullopt);
+  while (!rows.empty()) {
+    // The store reads the next page while this one is taken in.
+    std::future<std::vector<store::VerifyRow>> next;
+    if (rows.size() == page) next = std::async(std::launch::async, read_after, rows.back());
     for (const store::VerifyRow& row : rows) {
       const std::string contact = join_names(row.contact_first_name, row.contact_last_name);
       ShardEntry entry;
@@ -116,8 +122,7 @@ void VerificationTable::load(store::Store& store) {
       index.add(row.key_id, shard, IdIndex::version_unknown);
     }
     count += rows.size();
-    if (rows.size() < page) break;
-    last = std::move(rows.back());
+    rows = next.valid() ? next.get() : std::vector<store::VerifyRow>{};
   }
   for (std::size_t i = 0; i < shard_count; ++i) {
     fresh[i]->finish();
