@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/bytes.h"
 #include "notify/address.h"
@@ -47,7 +48,34 @@ std::string header(std::string_view name, std::string_view value) {
 }
 
 std::string text_header(std::string_view name, std::string_view value) {
-  return fmt::format("{}: {}\r\n", name, encode_header_text(value, name.size() + 2));
+  const std::size_t used = name.size() + 2;
+  // A digest fills a line of its own. Programs match it: it stays plain, unlike a subject of which
+  // a reader would see the blank in front.
+  const bool word = is_plain(value) && value.find(' ') == value.npos;
+  if (name.starts_with("X-") && word && used + value.size() > max_header_line &&
+      value.size() < max_header_line) {
+    return fmt::format("{}:\r\n {}\r\n", name, value);
+  }
+  return fmt::format("{}: {}\r\n", name, encode_header_text(value, used));
+}
+
+/// Plain text over several lines, each word with the blanks before it whole; nullopt when a word is
+/// too long for its line. Filters mistrust plain subjects in base64.
+std::optional<std::string> folded(std::string_view text, std::size_t used) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t word = text.find_first_not_of(' ');
+    const std::size_t end = std::min(text.find(' ', word), text.size());
+    if (used + end > max_header_line) {
+      if (out.empty() || end > max_header_line) return std::nullopt;
+      out += "\r\n";
+      used = 0;
+    }
+    out += text.substr(0, end);
+    used += end;
+    text.remove_prefix(end);
+  }
+  return out;
 }
 
 std::string mailbox_header(std::string_view name, const Mailbox& mailbox) {
@@ -126,7 +154,9 @@ void require_domain(std::string_view what, std::string_view domain) {
 
 std::string encode_header_text(std::string_view text, std::size_t used) {
   require_clean("text", text);
-  if (is_plain(text) && used + text.size() <= max_header_line) return std::string(text);
+  if (is_plain(text) && used < max_header_line) {
+    if (auto plain = folded(text, used)) return *plain;
+  }
   constexpr std::string_view opening = "=?UTF-8?B?", closing = "?=";
   // 45 bytes make 60 characters of base64: an encoded word of 72, within the 75 of RFC 2047.
   constexpr std::size_t bytes_a_word = 45;

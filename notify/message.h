@@ -41,8 +41,8 @@ struct OutgoingMail {
 /// "<hex of SHA-256(identity)>@domain" without the brackets. Throws Error if `domain` is no domain.
 [[nodiscard]] std::string make_message_id(std::string_view identity, std::string_view domain);
 
-/// A header value as encoded words where needed, folded with CRLF SP; `used` is the width of
-/// "Name: ". Throws Error for control characters and ill-formed UTF-8.
+/// A header value, folded with CRLF SP, as encoded words where it is not plain or `used`, the width
+/// of "Name: ", fills the line. Throws Error for control characters and ill-formed UTF-8.
 [[nodiscard]] std::string encode_header_text(std::string_view text, std::size_t used);
 
 }  // namespace sallyport::notify

@@ -82,6 +82,27 @@ TEST(Message, LongAndForeignSubjectsAndNamesComeOutWhole) {
   }
 }
 
+TEST(Message, PlainTextIsFoldedAndNotEncoded) {
+  OutgoingMail mail = sample_mail();
+  mail.subject =
+      "API key \"Billing\" is exposed and will be deactivated in 14 days (2026-12-21 "
+      "17:57:19 UTC) for  good, with two blanks";
+  mail.headers = {{"X-Sallyport-Notice", std::string(64, 'a')}};
+  EXPECT_EQ(as_a_reader_sees(mail), "");
+  const std::string message = build_message(mail);
+  const std::string head = message.substr(0, message.find("\r\n\r\n"));
+  EXPECT_THAT(head, Not(HasSubstr("=?")));
+  EXPECT_THAT(head, HasSubstr("\r\nX-Sallyport-Notice:\r\n " + std::string(64, 'a') + "\r\n"));
+  for (std::size_t at = 0; at < head.size();) {
+    const std::size_t end = std::min(head.find("\r\n", at), head.size());
+    EXPECT_LE(end - at, 78U) << head.substr(at, end - at);
+    at = end + 2;
+  }
+  mail.subject = "a" + std::string(200, ' ') + "b";  // no line of blanks alone
+  EXPECT_EQ(as_a_reader_sees(mail), "");
+  EXPECT_THAT(build_message(mail), HasSubstr("Subject: =?UTF-8?B?"));
+}
+
 TEST(Message, HeadersThatMailSystemsLookAt) {
   const std::string message = build_message(sample_mail());
   EXPECT_THAT(message, HasSubstr("Date: Sun, 22 Nov 2026 14:30:00 +0000\r\n"));
