@@ -23,11 +23,18 @@ constexpr const char* description =
 
 constexpr const char* footer =
     "Signals: SIGTERM stops; open sessions may go on for a while (gateway.drain, 30 s).\n\n"
-    "Host keys are made at first start. To change them: --stage-host-keys, tell your partners the "
-    "new\n"
-    "fingerprints (--show-host-keys), then --activate-host-keys and restart.";
+    "Host keys are made at first start. To change them: --stage-host-keys, restart, tell your "
+    "partners the\n"
+    "new fingerprints ('sallyportctl partner sheet'), then --activate-host-keys and restart again.";
 
 enum class Task { serve, show_keys, stage_keys, activate_keys };
+
+/// Only serving makes a first set: one that another user made here could not be read by the front.
+void require_keys(const std::filesystem::path& directory) {
+  if (HostKeys::exist(directory)) return;
+  throw HostKeyError("There are no host keys in " + directory.string() +
+                     ": the first start of sallyport-sftp makes them.");
+}
 
 void show_keys(const std::filesystem::path& directory) {
   const HostKeys keys(directory);
@@ -39,6 +46,7 @@ void show_keys(const std::filesystem::path& directory) {
 }
 
 int perform(Task task, const FrontOptions& options) {
+  if (task != Task::serve) require_keys(options.host_keys);
   switch (task) {
     case Task::serve:
       run_front(options);
@@ -49,6 +57,9 @@ int perform(Task task, const FrontOptions& options) {
     case Task::stage_keys:
       HostKeys::stage(options.host_keys);
       show_keys(options.host_keys);
+      std::puts(
+          "Restart sallyport-sftp, which goes on using the first set, for the second one to stand "
+          "in 'sallyportctl partner sheet'.");
       return 0;
     case Task::activate_keys:
       HostKeys::activate(options.host_keys);
@@ -90,12 +101,14 @@ int run_app(int argc, char** argv) {
   app.add_flag("--allow-weak-sandbox", options.allow_weak_sandbox,
                "start although the kernel lacks landlock or seccomp; logged");
   app.add_option("--log-format", format, "automatic, human, journal or json")
+      ->option_text("NAME=automatic")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, base::LogFormat>{{"automatic", base::LogFormat::automatic},
                                                  {"human", base::LogFormat::human},
                                                  {"journal", base::LogFormat::journal},
                                                  {"json", base::LogFormat::json}}));
   app.add_option("--log-level", level, "error, warning, notice, info or debug")
+      ->option_text("NAME=info")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, base::Severity>{{"error", base::Severity::error},
                                                 {"warning", base::Severity::warning},

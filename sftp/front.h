@@ -13,9 +13,9 @@ namespace sallyport::sftp {
 
 struct FrontOptions {
   std::vector<std::string> listen{"0.0.0.0:2222", "[::]:2222"};
-  std::string broker = "/run/sallyport/broker.socket";
+  std::string broker = "/run/sallyport/broker.sock";
   std::filesystem::path host_keys = "/var/lib/sallyport-sftp/host-keys";
-  std::string partners_root = "/var/lib/sallyport/partners";
+  std::string partners_root = "/srv/sallyport/partners";
   std::filesystem::path port_file;
   bool allow_weak_sandbox = false;
 };

@@ -144,6 +144,10 @@ std::vector<HostKeyLine> HostKeys::list() const {
   return lines;
 }
 
+bool HostKeys::exist(const fs::path& directory) {
+  return has_set(directory);
+}
+
 void HostKeys::stage(const fs::path& directory) {
   if (has_set(directory / "staged")) {
     throw HostKeyError("There is a staged set in " + (directory / "staged").string() +
@@ -153,6 +157,10 @@ void HostKeys::stage(const fs::path& directory) {
 }
 
 void HostKeys::activate(const fs::path& directory) {
+  if (!has_set(directory / "staged")) {
+    throw HostKeyError("There is no second set in " + directory.string() +
+                       ": --stage-host-keys makes one. Nothing was changed.");
+  }
   (void)load_set(directory / "staged");  // complete and readable, or nothing is touched
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   const fs::path retired = directory / ("retired-" + base::format_iso(now));

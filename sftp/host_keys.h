@@ -41,9 +41,12 @@ class HostKeys {
   /// Of both sets.
   [[nodiscard]] std::vector<HostKeyLine> list() const;
 
+  /// Whether the directory holds a set, be it whole or not.
+  [[nodiscard]] static bool exist(const std::filesystem::path& directory);
   /// Makes the second set. Throws if there is one already.
   static void stage(const std::filesystem::path& directory);
-  /// Puts the second set into use; takes effect when the program is started again.
+  /// Puts the second set into use; takes effect when the program is started again. Throws if there
+  /// is none.
   static void activate(const std::filesystem::path& directory);
 
  private:
