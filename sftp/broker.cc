@@ -23,11 +23,26 @@ sockaddr_un socket_address(const std::string& path) {
   return address;
 }
 
-// Holds the one descriptor that a message may carry.
+// Holds the one descriptor that a message may carry. CMSG_SPACE pads that to room for two.
 union ControlBuffer {
   cmsghdr header;
   char bytes[CMSG_SPACE(sizeof(int))];
 };
+
+// Takes every descriptor that came, or they would stay open for ever. False if it is more than one.
+bool take_descriptors(msghdr& header, base::UniqueFd& descriptor) {
+  std::size_t count = 0;
+  for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
+    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t held = (item->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < held; ++i, ++count) {
+      int number = -1;
+      std::memcpy(&number, CMSG_DATA(item) + i * sizeof(int), sizeof(int));
+      descriptor.reset(number);
+    }
+  }
+  return count <= 1;
+}
 
 }  // namespace
 
@@ -75,19 +90,13 @@ Received receive_message(int socket) {
     received.what = errno == EAGAIN ? Received::What::nothing : Received::What::closed;
     return received;
   }
-  for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
-    if (item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS) {
-      int descriptor = -1;
-      std::memcpy(&descriptor, CMSG_DATA(item), sizeof(int));
-      received.descriptor.reset(descriptor);
-    }
-  }
+  const bool at_most_one = take_descriptors(header, received.descriptor);
   if (count == 0) {
     received.what = Received::What::closed;
     return received;
   }
   std::optional<Envelope> envelope;
-  if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
+  if (at_most_one && (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
     envelope = decode({buffer, static_cast<std::size_t>(count)});
   }
   ::explicit_bzero(buffer, static_cast<std::size_t>(count));

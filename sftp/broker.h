@@ -3,7 +3,7 @@
 //
 // The front has no store, no PGP and no mail: whatever needs one of them is a message. The socket's
 // far end is the daemon, which checks the peer's user id (peer_user()) when it accepts and refuses
-// anybody but itself and the front's user. Both sides decode with decode(), which accepts exactly
+// anybody but the front's user. Both sides decode with decode(), which accepts exactly
 // what encode() makes and nothing else: the front is the part that talks to strangers, so the
 // daemon treats what it says as claims about one connection and never as paths of its own.
 //

@@ -24,10 +24,14 @@ std::string_view session_of(std::string_view name) {
   return name.substr(0, name.find('.'));
 }
 
-std::string read_all(int fd) {
+// A session that was taken over could make its list as large as the disk; the daemon reads it.
+constexpr std::size_t longest_list = 32UL << 20;
+
+std::string read_list(int fd) {
   std::string text;
   char buffer[16384];
-  for (ssize_t count = 0; (count = ::read(fd, buffer, sizeof(buffer))) > 0;) {
+  for (ssize_t count = 0;
+       text.size() < longest_list && (count = ::read(fd, buffer, sizeof(buffer))) > 0;) {
     text.append(buffer, static_cast<std::size_t>(count));
   }
   return text;
@@ -40,7 +44,7 @@ std::map<std::string, VirtualPath> names_of(int staging, const std::string& sess
   const base::UniqueFd file =
       open_beneath(staging, (session + std::string(names_suffix)).c_str(), O_RDONLY);
   if (!file) return names;
-  std::istringstream lines(read_all(file.get()));
+  std::istringstream lines(read_list(file.get()));
   for (std::string line; std::getline(lines, line);) {
     const std::size_t tab = line.find('\t');
     if (tab == std::string::npos) continue;

@@ -19,6 +19,9 @@ namespace {
 // KiB).
 constexpr std::size_t listing_bytes = 30 * 1024;
 
+// The daemon, which is of the group, measures the quota: it has to be able to look into a folder.
+constexpr mode_t folder_least = 0050;
+
 timespec seconds(std::uint32_t value) {
   return {static_cast<time_t>(value), 0};
 }
@@ -93,7 +96,8 @@ void Session::setstat(Request& request) {
   }
   const bool shared = path->area() == Area::shared && path->depth() >= 2;
   if (wanted.has(Attributes::has_permissions) && shared &&
-      !context_.tree.change_mode(*path, wanted.permissions & 0777)) {
+      !context_.tree.change_mode(
+          *path, (wanted.permissions & 0777) | (S_ISDIR(status->st_mode) ? folder_least : 0))) {
     return reply_errno(request, errno);
   }
   if (wanted.has(Attributes::has_size)) {
@@ -231,7 +235,7 @@ void Session::mkdir(Request& request) {
   // In /Incoming the daemon has to move files out of it: the group needs all rights.
   const bool shared = path->area() == Area::shared;
   const mode_t mode = shared && wanted.has(Attributes::has_permissions)
-                          ? (wanted.permissions & 0777)
+                          ? ((wanted.permissions & 0777) | folder_least)
                           : mode_t{0770};
   if (!context_.tree.make_directory(*path, mode)) {
     const int error = errno;

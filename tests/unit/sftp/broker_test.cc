@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "sftp/account.h"
@@ -113,6 +115,35 @@ TEST(BrokerTransport, PassesADescriptor) {
   ASSERT_EQ(::fstat(received.descriptor.get(), &a), 0);
   ASSERT_EQ(::fstat(directory.get(), &b), 0);
   EXPECT_EQ(a.st_ino, b.st_ino);
+}
+
+TEST(BrokerTransport, MoreThanOneDescriptorIsMalformedAndNoneStaysOpen) {
+  const auto open_descriptors = [] {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+  };
+  auto [ours, theirs] = pair();
+  const std::string packet = encode(0, SessionEnd{});
+  const base::UniqueFd something(::open("/", O_PATH | O_DIRECTORY));
+  const auto before = open_descriptors();
+  for (const std::size_t count : {2U, 3U, 50U}) {
+    const std::vector<int> sent(count, something.get());
+    std::vector<char> control(CMSG_SPACE(count * sizeof(int)));
+    iovec part{const_cast<char*>(packet.data()), packet.size()};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    cmsghdr* item = CMSG_FIRSTHDR(&header);
+    item->cmsg_level = SOL_SOCKET;
+    item->cmsg_type = SCM_RIGHTS;
+    item->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(item), sent.data(), count * sizeof(int));
+    ASSERT_GT(::sendmsg(theirs.get(), &header, 0), 0);
+    EXPECT_EQ(receive_message(ours.get()).what, Received::What::malformed) << count;
+    EXPECT_EQ(open_descriptors(), before) << count;
+  }
 }
 
 TEST(BrokerTransport, AnswersMayComeInAnyOrder) {

@@ -427,6 +427,33 @@ TEST_F(SessionTest, SharedIsAnOrdinaryFolder) {
   EXPECT_THAT(list("/Shared"), IsEmpty());
 }
 
+TEST_F(SessionTest, FoldersOfSharedStayOpenToTheDaemonThatMeasuresThem) {
+  start();
+  const auto with_mode = [&](Type type, std::string_view path, std::uint32_t mode) {
+    return ask(type, [&](ReplyBuffer& b) {
+      Attributes a;
+      a.flags = Attributes::has_permissions;
+      a.permissions = mode;
+      b.put_string(path);
+      b.put_attributes(a);
+    });
+  };
+  const auto mode_of = [&](const char* path) {
+    struct stat status {};
+    EXPECT_EQ(::stat(host(path).c_str(), &status), 0);
+    return status.st_mode & 0777U;
+  };
+  EXPECT_EQ(with_mode(Type::mkdir, "/Shared/d", 0700).code, Code::ok);
+  EXPECT_EQ(mode_of("tree/Shared/d"), 0750U);
+  EXPECT_EQ(with_mode(Type::setstat, "/Shared/d", 0).code, Code::ok);
+  EXPECT_EQ(mode_of("tree/Shared/d"), 0050U);
+  EXPECT_EQ(with_mode(Type::setstat, "/Shared/d", 0755).code, Code::ok);
+  EXPECT_EQ(mode_of("tree/Shared/d"), 0755U);
+  ASSERT_EQ(put("/Shared/d/file", "x").code, Code::ok);
+  EXPECT_EQ(with_mode(Type::setstat, "/Shared/d/file", 0600).code, Code::ok);
+  EXPECT_EQ(mode_of("tree/Shared/d/file"), 0600U);
+}
+
 TEST_F(SessionTest, NothingCrossesAreasAndReadOnlyAreasStayAsTheyAre) {
   start();
   std::ofstream(host("tree/Outgoing/Orders/o.pgp")) << "secret";
