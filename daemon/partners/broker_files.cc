@@ -4,11 +4,13 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/bytes.h"
 #include "base/log.h"
 #include "daemon/http/json.h"
 #include "daemon/partners/broker_impl.h"
+#include "sftp/areas.h"
 #include "sftp/recovery.h"
 
 namespace sallyport::daemon {
@@ -18,6 +20,18 @@ constexpr std::size_t longest_path = 4096;
 constexpr std::size_t longest_name = 255;
 constexpr std::chrono::seconds sessions_leave_within{6};
 using Listing = base::CHandle<DIR, ::closedir>;
+
+// The fields are numbers of the store's, which has a sign.
+std::int64_t counted(std::uint64_t value) {
+  constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(std::min(value, most));
+}
+
+// As a session writes it: absolute, without "." and "..", every name one that a file can have.
+bool is_good_path(const std::string& path) {
+  const auto resolved = sftp::VirtualPath::resolve("/", path);
+  return resolved && resolved->text() == path;
+}
 
 bool is_good_name(std::string_view name) {
   return !name.empty() && name.size() <= longest_name && name != "." && name != ".." &&
@@ -62,10 +76,22 @@ void BrokerServer::Impl::audit(const BrokerConnection& connection, std::string e
   row.address = connection.peer.address;
   row.banner = connection.peer.banner;
   row.fingerprint = connection.peer.fingerprint;
-  row.bytes = bytes;
-  row.duration_ms = static_cast<std::int64_t>(duration_ms);
+  row.bytes = static_cast<std::uint64_t>(counted(bytes));
+  row.duration_ms = counted(duration_ms);
   row.detail = std::move(detail);
   audit_->add(std::move(row));
+}
+
+// Policies hang on the object, so it has to be one of the partner's. It may have been added since
+// the login.
+bool BrokerServer::Impl::has_object(const BrokerConnection& connection, const std::string& object) {
+  const auto holds = [&object](const PartnerPolicy& policy) {
+    return std::find(policy.objects.begin(), policy.objects.end(), object) != policy.objects.end();
+  };
+  if (object.empty() || holds(connection.policy)) return true;
+  const auto partner = parts_.store.read(
+      [&](store::Unit& unit) { return store::find_partner(unit, connection.peer.partner); });
+  return partner && holds(policy_for(*parts_.config.get(), *partner));
 }
 
 void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_t id,
@@ -79,6 +105,12 @@ void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_
     return;
   }
   try {
+    if (!has_object(*connection, intent.object)) {
+      ticket.status = sftp::Status::refused;
+      ticket.sentence = "No files of this kind are taken any more.";
+      answer(connection, id, ticket);
+      return;
+    }
     UploadIntent described;
     described.object = intent.object;
     described.name = name;
@@ -158,7 +190,14 @@ void BrokerServer::Impl::on_aborted(const ConnectionPtr& connection,
 
 void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t id,
                                   const sftp::FileEvent& event) {
-  if (event.path.size() > longest_path || event.target.size() > longest_path) return;
+  if (!is_good_path(event.path) || (!event.target.empty() && !is_good_path(event.target)) ||
+      base::has_control(event.detail)) {
+    base::log_warning("broker.order", {{"partner", connection->peer.partner}},
+                      "A session of {} reported on something that is no path",
+                      connection->peer.partner);
+    answer(connection, id, recorded(sftp::Status::refused));
+    return;
+  }
   const SessionPeer& peer = connection->peer;
   std::string what;
   std::string detail = event.detail.substr(0, 500);
@@ -230,8 +269,11 @@ void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t
                                   const sftp::UsageReport& report) {
   sftp::UsageAnswer reply;
   try {
+    // No session adds or frees more than this; sums of more would overflow.
+    constexpr std::int64_t most = std::int64_t{1} << 53;
     const QuotaLeft left =
-        usage_.left(connection->peer.partner, connection->policy, report.bytes, report.files);
+        usage_.left(connection->peer.partner, connection->policy,
+                    std::clamp(report.bytes, -most, most), std::clamp(report.files, -most, most));
     reply.bytes_left = left.bytes;
     reply.files_left = left.files;
   } catch (const base::Error& error) {

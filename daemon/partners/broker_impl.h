@@ -72,7 +72,11 @@ class BrokerServer::Impl {
   void read(const ConnectionPtr& connection);
   void closed(const ConnectionPtr& connection);
   void dispatch(const ConnectionPtr& connection, sftp::Envelope envelope);
+  void on_hello(const ConnectionPtr& connection, sftp::SessionHello hello);
   void on_control(const ConnectionPtr& connection, const sftp::Message& message);
+  [[nodiscard]] bool may_be_control(const ConnectionPtr& connection);
+  /// Ends a connection that sent what an honest process of the front never sends.
+  void out_of_order(const ConnectionPtr& connection, std::string_view what);
   /// Runs `job` on a worker; too many at once stop the reading of this connection.
   void in_background(const ConnectionPtr& connection, std::function<void()> job);
   void job_done(const ConnectionPtr& connection);
@@ -98,6 +102,7 @@ class BrokerServer::Impl {
   void on_failure(const ConnectionPtr& connection, const sftp::LoginFailure& failure);
 
   // --- broker_files.cc
+  [[nodiscard]] bool has_object(const BrokerConnection& connection, const std::string& object);
   void on_intent(const ConnectionPtr& connection, std::uint32_t id, sftp::UploadIntent intent);
   void on_done(const ConnectionPtr& connection, std::uint32_t id, const sftp::UploadDone& done);
   void on_aborted(const ConnectionPtr& connection, const sftp::UploadAborted& aborted);
@@ -119,7 +124,7 @@ class BrokerServer::Impl {
   base::UniqueFd poked_;
   base::UniqueFd listener_;
   std::string socket_path_;
-  std::set<uid_t> users_;
+  uid_t user_ = 0;  ///< of the front
 
   std::mutex mutex_;
   std::map<int, ConnectionPtr> connections_;

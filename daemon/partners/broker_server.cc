@@ -1,5 +1,6 @@
 #include "daemon/partners/broker_server.h"
 
+#include <poll.h>
 #include <pwd.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -8,11 +9,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "base/log.h"
+#include "daemon/net/ip.h"
 #include "daemon/partners/broker_impl.h"
 
 namespace sallyport::daemon {
@@ -87,8 +90,8 @@ BrokerServer::Impl::~Impl() {
 
 void BrokerServer::Impl::start() {
   const auto config = parts_.config.get();
-  users_ = {::geteuid()};
-  if (!config->gateway.front_user.empty()) users_.insert(user_id(config->gateway.front_user));
+  // Our own user is not the front's: gpg runs as it too, on what strangers send.
+  user_ = config->gateway.front_user.empty() ? ::geteuid() : user_id(config->gateway.front_user);
   socket_path_ = config->gateway.broker_socket;
   epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   poked_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -202,7 +205,7 @@ void BrokerServer::Impl::accept_all() {
       return;
     }
     const auto user = sftp::peer_user(fd.get());
-    if (!user || users_.count(*user) == 0) {
+    if (!user || *user != user_) {
       base::log_warning("broker.refused", {{"uid", user ? static_cast<std::int64_t>(*user) : -1}},
                         "Refused a connection to the broker socket by uid {}: only "
                         "gateway.front_user may use it",
@@ -318,12 +321,11 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
   }
   auto& message = envelope.message;
   if (auto* hello = std::get_if<sftp::SessionHello>(&message)) {
-    const std::lock_guard lock(mutex_);
-    if (!connection->greeted && !connection->control) connection->hello = std::move(*hello);
-    connection->greeted = true;
+    on_hello(connection, std::move(*hello));
     return;
   }
   if (auto* query = std::get_if<sftp::LoginQuery>(&message)) {
+    if (!connection->greeted) return out_of_order(connection, "a login before its greeting");
     if (!logged_in) on_login(connection, id, std::move(*query));
     return;
   }
@@ -336,11 +338,7 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
     on_control(connection, message);
     return;
   }
-  if (!logged_in) {
-    base::log_warning("broker.order", {}, "A session reported on files before its login");
-    closed(connection);
-    return;
-  }
+  if (!logged_in) return out_of_order(connection, "a report on files before its login");
   if (auto* intent = std::get_if<sftp::UploadIntent>(&message)) {
     in_background(connection, [this, connection, id, intent = std::move(*intent)]() mutable {
       on_intent(connection, id, std::move(intent));
@@ -365,13 +363,42 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
   } else if (const auto* end = std::get_if<sftp::SessionEnd>(&message)) {
     on_end(connection, *end);
   } else {
-    base::log_warning("broker.order", {}, "The SFTP front sent a message that only we may send");
-    closed(connection);
+    out_of_order(connection, "a message that only we may send");
   }
+}
+
+void BrokerServer::Impl::out_of_order(const ConnectionPtr& connection, std::string_view what) {
+  base::log_warning("broker.order", {}, "A process of the SFTP front sent {}: it is cut off", what);
+  closed(connection);
+}
+
+// An address counts failures, bans and is compared with allow-lists: what is none is no session's.
+void BrokerServer::Impl::on_hello(const ConnectionPtr& connection, sftp::SessionHello hello) {
+  const auto address = IpAddress::parse(hello.address);
+  if (!address) return out_of_order(connection, "a greeting without an address");
+  const std::lock_guard lock(mutex_);
+  if (connection->greeted || connection->control) return;
+  hello.address = address->to_string();
+  connection->hello = std::move(hello);
+  connection->greeted = true;
+}
+
+// The front's parent alone has the control connection. Sessions talk to strangers: one that was
+// taken over must not give out host keys that partners are then told to trust.
+bool BrokerServer::Impl::may_be_control(const ConnectionPtr& connection) {
+  const std::lock_guard lock(mutex_);
+  if (connection->control || connection->greeted) return false;
+  return std::none_of(connections_.begin(), connections_.end(), [](const auto& entry) {
+    if (!entry.second->control) return false;
+    // The parent may have died and come back before we saw its end.
+    pollfd state{entry.first, 0, 0};
+    return ::poll(&state, 1, 0) != 1 || (state.revents & POLLHUP) == 0;
+  });
 }
 
 void BrokerServer::Impl::on_control(const ConnectionPtr& connection, const sftp::Message& message) {
   if (const auto* refused = std::get_if<sftp::RefusalCount>(&message)) {
+    if (!connection->control) return out_of_order(connection, "what only its parent may send");
     base::log_info("sftp.refused",
                    {{"address", for_log(refused->network)},
                     {"reason", for_log(refused->reason)},
@@ -381,6 +408,7 @@ void BrokerServer::Impl::on_control(const ConnectionPtr& connection, const sftp:
     return;
   }
   const auto& hello = std::get<sftp::ControlHello>(message);
+  if (!may_be_control(connection)) return out_of_order(connection, "what only its parent may send");
   {
     const std::lock_guard lock(mutex_);
     connection->control = true;

@@ -8,18 +8,22 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <initializer_list>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file_io.h"
+#include "base/log.h"
 #include "daemon/partners/login.h"
+#include "sftp/tree.h"
 
 namespace sallyport::daemon {
 namespace {
 
 using Listing = base::CHandle<DIR, ::closedir>;
-constexpr int deepest = 64;
 
 std::optional<gid_t> shared_group(const Config& config) {
   if (config.gateway.group.empty()) return std::nullopt;
@@ -68,29 +72,31 @@ base::UniqueFd open_root(const Config& config) {
   return root;
 }
 
-void measure(int directory, int depth, Usage& usage) {
-  const int copy = ::fcntl(directory, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) return;
-  const Listing listing(::fdopendir(copy));
-  if (!listing) {
-    ::close(copy);
-    return;
-  }
-  ::rewinddir(listing.get());
+// A quota nobody has.
+constexpr std::uint64_t beyond_any_quota = std::uint64_t{1} << 62;
+
+/// What lies in the folder; its folders go to `folders`. False if it cannot be looked into.
+bool measure(int home, const std::string& folder, Usage& usage, std::vector<std::string>& folders) {
+  // By its path and not down from folder to folder: a partner chooses how deep they lie.
+  base::UniqueFd fd = sftp::open_beneath(home, folder.c_str(), O_RDONLY | O_DIRECTORY);
+  if (!fd) return errno == ENOENT || errno == ENOTDIR;  // it has gone meanwhile
+  const Listing listing(::fdopendir(fd.get()));
+  if (!listing) return false;
+  const int directory = fd.release();
   while (const dirent* entry = ::readdir(listing.get())) {
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
     struct stat status {};
-    if (::fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    if (S_ISREG(status.st_mode)) {
+    if (::fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno != ENOENT) return false;
+    } else if (S_ISREG(status.st_mode)) {
       usage.bytes += static_cast<std::uint64_t>(status.st_size);
       ++usage.files;
-    } else if (S_ISDIR(status.st_mode) && depth < deepest) {
-      const base::UniqueFd inner(
-          ::openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (inner) measure(inner.get(), depth + 1, usage);
+    } else if (S_ISDIR(status.st_mode)) {
+      folders.push_back(folder == "." ? std::string(name) : folder + "/" + std::string(name));
     }
   }
+  return true;
 }
 
 }  // namespace
@@ -141,7 +147,18 @@ Usage measure_usage(const Config& config, std::string_view name) {
   Usage usage;
   const base::UniqueFd root = open_root(config);
   const base::UniqueFd home = open_below(root.get(), std::string(name), std::string(name));
-  measure(home.get(), 0, usage);
+  std::vector<std::string> folders{"."};
+  while (!folders.empty()) {
+    const std::string folder = std::move(folders.back());
+    folders.pop_back();
+    if (measure(home.get(), folder, usage, folders)) continue;
+    base::log_warning(
+        "quota.unmeasured", {{"partner", name}, {"folder", folder}},
+        "A folder of {} cannot be looked into ({}): its quota counts as used up until "
+        "the folder is opened to its group, moved up or removed",
+        name, std::strerror(errno));
+    return {beyond_any_quota, beyond_any_quota};
+  }
   return usage;
 }
 

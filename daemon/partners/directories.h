@@ -20,7 +20,8 @@ void make_partner_directories(const Config& config, std::string_view name,
 /// O_PATH descriptor of <partners_root>/<name>: what a session gets.
 [[nodiscard]] base::UniqueFd open_partner_directory(const Config& config, std::string_view name);
 
-/// What lies in a partner's folders: for quotas.
+/// What lies in a partner's folders: for quotas. More than any quota allows if a folder cannot be
+/// looked into, for a partner could make one so.
 struct Usage {
   std::uint64_t bytes = 0;
   std::uint64_t files = 0;
