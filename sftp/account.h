@@ -42,6 +42,7 @@ class Throttle {
  public:
   explicit Throttle(std::uint64_t bytes_per_second) : rate_(bytes_per_second) {}
 
+  [[nodiscard]] bool limits() const { return rate_ != unlimited; }
   void spend(std::uint64_t bytes, std::chrono::steady_clock::time_point now);
   /// How long to wait before the next byte.
   [[nodiscard]] std::chrono::milliseconds wait(std::chrono::steady_clock::time_point now);
