@@ -13,6 +13,9 @@ namespace {
 constexpr std::size_t most_waiting = 100'000;
 constexpr std::size_t batch = 500;
 constexpr std::chrono::seconds retry_pause{2};
+// Commits are at least so far apart. A partner who moves a thousand small files a second is a few
+// commits then, and not a thousand that keep the store from those who wait for it.
+constexpr std::chrono::milliseconds gather{20};
 constexpr std::string_view condition = "audit.behind";
 
 }  // namespace
@@ -38,6 +41,7 @@ void AuditWriter::touch_key(std::string key_id, base::Instant now) {
 }
 
 void AuditWriter::put(Item item) {
+  bool wake = false;
   {
     const std::lock_guard lock(mutex_);
     if (waiting_.size() >= most_waiting) {
@@ -45,13 +49,9 @@ void AuditWriter::put(Item item) {
       ++dropped_;
     }
     waiting_.push_back(std::move(item));
+    wake = waiting_.size() == 1 || waiting_.size() == batch;
   }
-  changed_.notify_all();
-}
-
-bool AuditWriter::flush(std::chrono::milliseconds patience) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, patience, [this] { return waiting_.empty() && writing_ == 0; });
+  if (wake) changed_.notify_one();
 }
 
 void AuditWriter::stop() {
@@ -87,18 +87,19 @@ bool AuditWriter::write(const std::deque<Item>& items) {
 
 void AuditWriter::run() {
   std::unique_lock lock(mutex_);
+  std::chrono::steady_clock::time_point next_write;
   for (;;) {
     changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
     if (waiting_.empty()) return;
+    changed_.wait_until(lock, next_write, [this] { return stopping_ || waiting_.size() >= batch; });
+    next_write = std::chrono::steady_clock::now() + gather;
     const auto count = static_cast<std::ptrdiff_t>(std::min(batch, waiting_.size()));
     std::deque<Item> items(std::make_move_iterator(waiting_.begin()),
                            std::make_move_iterator(waiting_.begin() + count));
     waiting_.erase(waiting_.begin(), waiting_.begin() + count);
-    writing_ = items.size();
     lock.unlock();
     const bool written = write(items);
     lock.lock();
-    writing_ = 0;
     if (written) {
       if (dropped_ > 0) {
         base::log_error("audit.dropped", {{"rows", dropped_}},
@@ -106,7 +107,6 @@ void AuditWriter::run() {
                         dropped_);
         dropped_ = 0;
       }
-      changed_.notify_all();
       continue;
     }
     if (stopping_) {

@@ -1,5 +1,6 @@
 // Writes what sessions do into the store, many rows a commit, so that a login or a download does
-// not wait for a disk. What it holds when the store is away waits in memory, up to a bound.
+// not wait for a disk: at once, unless there was a commit just before. What it holds when the store
+// is away waits in memory, up to a bound.
 //
 // Thread-safe; one thread of its own. Failures raise health "audit.behind" and are tried again;
 // stop() writes what is left, once.
@@ -28,8 +29,6 @@ class AuditWriter {
   void add(store::SessionEvent event);
   /// The key was used to log in.
   void touch_key(std::string key_id, base::Instant now);
-  /// Blocks until all that was added before is written, or for `patience`.
-  bool flush(std::chrono::milliseconds patience);
   void stop();
 
  private:
@@ -46,7 +45,6 @@ class AuditWriter {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Item> waiting_;
-  std::size_t writing_ = 0;
   std::uint64_t dropped_ = 0;
   bool stopping_ = false;
   std::thread thread_;
