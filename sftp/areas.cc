@@ -43,6 +43,7 @@ std::optional<VirtualPath> VirtualPath::resolve(std::string_view base, std::stri
   }
   if (path.text_.size() > most_path_bytes) return std::nullopt;
   path.depth_ = parts.size();
+  path.for_folder_ = raw.ends_with('/');
   return path;
 }
 

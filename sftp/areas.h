@@ -56,12 +56,16 @@ class VirtualPath {
   [[nodiscard]] std::string_view object() const {
     return depth_ >= 3 ? part(1) : std::string_view{};
   }
+  /// True if it was written as a folder's: with a slash at its end. "put x /Incoming/Invocies/"
+  /// must not make a file of that name.
+  [[nodiscard]] bool for_folder() const { return for_folder_; }
   /// True if `other` is this path or lies below it.
   [[nodiscard]] bool holds(const VirtualPath& other) const;
 
  private:
   std::string text_ = "/";
   std::size_t depth_ = 0;
+  bool for_folder_ = false;
 };
 
 enum class Operation {

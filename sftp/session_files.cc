@@ -30,6 +30,10 @@ void Session::open(Request& request) {
   std::uint32_t flags = request.reader.u32();
   const Attributes wanted = request.reader.attributes();
   if (request.reader.bad()) return reply(request, Code::bad_message);
+  if (path->for_folder()) {
+    return reply(request, context_.tree.status(*path) ? Code::failure : Code::no_such_file,
+                 "A file's name does not end with a slash");
+  }
   if ((flags & (open_flag::append | open_flag::create | open_flag::truncate)) != 0)
     flags |= open_flag::write;
   if ((flags & open_flag::write) == 0) {

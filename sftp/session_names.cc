@@ -279,6 +279,13 @@ void Session::rename_to(Request& request, bool replace) {
     return;
   if (from->area() != to->area())
     return reply(request, Code::permission_denied, "Renames do not cross areas");
+  if (to->for_folder()) {
+    const auto moved = context_.tree.status(*from);
+    if (moved && S_ISREG(moved->st_mode)) {
+      return reply(request, context_.tree.status(*to) ? Code::failure : Code::no_such_file,
+                   "A file's name does not end with a slash");
+    }
+  }
   if (from->area() == Area::incoming) return rename_incoming(request, *from, *to, replace);
   const auto replaced = replace ? context_.tree.status(*to) : std::nullopt;
   if (!context_.tree.rename(*from, *to, replace ? 0 : RENAME_NOREPLACE))

@@ -63,6 +63,19 @@ def test_names_that_exist_are_replaced_or_kept_as_the_client_asks(gate, tmp_path
     client.close()
 
 
+def test_a_folder_that_is_not_there_does_not_become_a_file(gate, tmp_path):
+    """A slash at the end of a mistyped folder: the upload must not be taken as a file of that name."""
+    (tmp_path / "a.csv").write_text("a,b\n")
+    gate.sftp(f"put {tmp_path}/a.csv /Shared/slash.csv", f"put {tmp_path}/a.csv /Incoming/Invoices/slash.part")
+    for refused in (f"put {tmp_path}/a.csv /Incoming/Invocies/", f"put {tmp_path}/a.csv /Shared/Invocies/",
+                    "rename /Shared/slash.csv /Shared/Invocies/", "rename /Incoming/Invoices/slash.part /Incoming/Invocies/"):
+        done = gate.sftp(refused, check=False)
+        assert done.returncode != 0 and "No such file" in done.stderr, done.stderr
+    assert "Invocies" not in gate.sftp("ls -1 /Incoming", "ls -1 /Shared").stdout.replace("put", "")
+    assert gate.file_named("Invocies") is None
+    gate.sftp("mkdir /Shared/before", "rename /Shared/before /Shared/after/", "ls /Shared/after/")  # folders may be written so
+
+
 def test_copies_space_and_what_is_refused(gate, tmp_path):
     (tmp_path / "large").write_bytes(os.urandom(3_000_000))
     gate.sftp(f"put {tmp_path}/large /Shared/large", "mkdir /Shared/copies", "cp /Shared/large /Shared/copies/large",

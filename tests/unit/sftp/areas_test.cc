@@ -26,6 +26,13 @@ TEST(VirtualPath, IsNormalisedAndCannotLeaveTheRoot) {
   EXPECT_EQ(resolved("/", "/a/.../b"), "/a/.../b");
 }
 
+TEST(VirtualPath, ASlashAtItsEndSaysThatAFolderIsMeant) {
+  EXPECT_TRUE(at("/Incoming/Invoices/").for_folder());
+  EXPECT_TRUE(at("/").for_folder());
+  EXPECT_FALSE(at("/Incoming/Invoices").for_folder());
+  EXPECT_FALSE(VirtualPath::resolve("/Shared/", "a").value().for_folder());
+}
+
 TEST(VirtualPath, BadNamesAreRefused) {
   EXPECT_EQ(resolved("/", std::string("a\0b", 3)), "(bad)");
   EXPECT_EQ(resolved("/", "a\nb"), "(bad)");
