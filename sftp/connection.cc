@@ -125,7 +125,7 @@ class Connection {
     UnansweredRequests unanswered(ssh_.get());
     while (!login_->over()) {
       if (ssh_event_dopoll(event_.get(), 1000) == SSH_ERROR || !ssh_is_connected(ssh_.get())) break;
-      if (unanswered.any()) login_->bad_signature();
+      if (unanswered.any()) login_->bad_signature(unanswered.user());
       if (broker_ && broker_->ended()) break;
     }
     if (login_->logged_in()) return true;

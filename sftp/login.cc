@@ -182,8 +182,9 @@ int Login::ask(LoginQuery query) {
   return SSH_AUTH_DENIED;
 }
 
-void Login::bad_signature() {
+void Login::bad_signature(const std::string& user) {
   if (over()) return;
+  user_ = user.substr(0, 255);
   why_over_ = "The signature is not valid";
   reason_ = "bad_signature";
   if (broker_ == nullptr) return;

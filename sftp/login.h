@@ -37,7 +37,7 @@ class Login {
   Login& operator=(const Login&) = delete;
 
   /// A request was not answered, since its signature (or key) is none: the connection is over.
-  void bad_signature();
+  void bad_signature(const std::string& user);
 
   [[nodiscard]] bool logged_in() const { return logged_in_; }
   /// True when there is nothing more to wait for.

@@ -7,6 +7,7 @@ namespace {
 
 // SSH_MSG_USERAUTH_REQUEST is 50.
 constexpr std::string_view login_request = "Dispatching handler for packet type 50";
+constexpr std::string_view before_user = " for user '";
 
 }  // namespace
 
@@ -25,8 +26,14 @@ UnansweredRequests::~UnansweredRequests() {
   ssh_set_counters(session_, nullptr, nullptr);
 }
 
-void UnansweredRequests::logged(const char* line) {
-  if (!std::string_view(line).ends_with(login_request)) return;
+void UnansweredRequests::logged(const char* text) {
+  const std::string_view line(text);
+  const std::size_t at = line.find(before_user);
+  if (at != line.npos && line.ends_with('\'')) {
+    user_ = line.substr(at + before_user.size());
+    user_.pop_back();
+  }
+  if (!line.ends_with(login_request)) return;
   look();
   waits_ = true;
   sent_before_ = packets_.out_packets;

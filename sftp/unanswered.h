@@ -11,6 +11,7 @@
 #include <libssh/libssh.h>
 
 #include <cstdint>
+#include <string>
 
 namespace sallyport::sftp {
 
@@ -24,6 +25,8 @@ class UnansweredRequests {
 
   /// To be asked between two rounds of events.
   [[nodiscard]] bool any();
+  /// Of the last login request; what a peer claims.
+  [[nodiscard]] const std::string& user() const { return user_; }
 
  private:
   void logged(const char* line);
@@ -31,6 +34,7 @@ class UnansweredRequests {
 
   ssh_session session_;
   ssh_counter_struct packets_{};
+  std::string user_;
   bool waits_ = false;
   bool any_ = false;
   std::uint64_t sent_before_ = 0;
