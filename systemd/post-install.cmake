@@ -3,7 +3,7 @@
 if("$ENV{DESTDIR}" STREQUAL "")
   execute_process(COMMAND id -u OUTPUT_VARIABLE uid OUTPUT_STRIP_TRAILING_WHITESPACE)
   if(uid EQUAL 0)
-    execute_process(COMMAND ${CMAKE_CURRENT_LIST_DIR}/post-install ${CMAKE_INSTALL_PREFIX}
+    execute_process(COMMAND ${CMAKE_CURRENT_LIST_DIR}/post-install ${CMAKE_INSTALL_PREFIX} ${sysconfdir}
                     COMMAND_ERROR_IS_FATAL ANY)
   else()
     message(STATUS "Not root: users, directories and configuration are left to you "
