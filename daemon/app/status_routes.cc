@@ -14,11 +14,19 @@ Json milliseconds(base::Instant at) {
   return base::to_unix(at) * 1000;
 }
 
-Json health_json(Health& health) {
+// With the one condition that is no event but what one sees when one looks: a front that is away.
+Json health_json(const StatusParts& parts) {
   Json all = Json::array();
-  for (const HealthCondition& one : health.list()) {
+  for (const HealthCondition& one : parts.health.list()) {
     all.push(Json::object(
         {{"name", one.name}, {"sentence", one.sentence}, {"since", milliseconds(one.since)}}));
+  }
+  if (parts.broker != nullptr && !parts.broker->front().connected) {
+    all.push(Json::object({{"name", "sftp.away"},
+                           {"sentence",
+                            "sallyport-sftp is not connected: partners cannot log in; run "
+                            "'systemctl status sallyport-sftp'"},
+                           {"since", nullptr}}));
   }
   return all;
 }
@@ -59,12 +67,13 @@ Json notice_counts(store::Store& store) {
 
 Response status(const StatusParts& parts) {
   const auto config = parts.config.get();
+  const Json health = health_json(parts);
   Json json = Json::object({{"organization", config->organization},
                             {"version", SALLYPORT_VERSION},
                             {"node", parts.node},
                             {"store", config->store.driver},
-                            {"healthy", parts.health.good()},
-                            {"health", health_json(parts.health)},
+                            {"healthy", health.if_array()->empty()},
+                            {"health", health},
                             {"leading", parts.leadership.leading()}});
   json.set("keyValues", static_cast<std::int64_t>(parts.key_values()));
   json.set("connections", static_cast<std::int64_t>(parts.connections()));

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "base/instant.h"
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
 #include "daemon/http/json.h"
 
@@ -12,10 +13,9 @@ namespace sallyport::daemon::ctl {
 
 namespace {
 
-std::string text_of(const Json& value) {
-  if (const auto* text = value.if_string()) return *text;
-  if (const auto* number = value.if_int()) return std::to_string(*number);
-  return {};
+/// Digests of notices are as long as a line; how they begin names them.
+std::string shortened(const std::string& id) {
+  return id.size() == 64 ? id.substr(0, 12) : id;
 }
 
 struct ListOptions {
@@ -38,21 +38,22 @@ void list(Context& context, const ListOptions& options) {
   const Reply reply = context.post(context.org_path("/activities/public" + query), filter.dump());
   if (context.print_json(reply)) return;
   const Json page = parse_json(reply.body);
-  Table table({"WHEN", "WHO", "FROM", "WHAT", "RESOURCE", "RESULT"});
-  for (const auto& row : *page["items"].if_array()) {
-    const auto* at = row["createDate"].if_int();
+  Table table({"WHEN (UTC)", "WHO", "FROM", "WHAT", "RESULT", "RESOURCE"});
+  for (const auto& row : items_of(page["items"])) {
+    const auto at = instant_of(row["createDate"]);
     const std::string result = text_of(row["result"]);
-    table.add({at == nullptr ? "" : base::format_utc(base::from_unix(*at / 1000)),
+    table.add({at ? time_text(base::format_iso(*at)) : "",
                text_of(row["triggeredBy"]["displayName"]),
                text_of(row["source"]),
                text_of(row["operation"]),
-               text_of(row["resourceType"]) + " " + text_of(row["resourceId"]) + " " +
-                   text_of(row["resourceName"]),
-               {result, result == "SUCCESS" ? Style::plain : Style::warning}});
+               {result, result == "SUCCESS" ? Style::plain : Style::warning},
+               text_of(row["resourceType"]) + " " + shortened(text_of(row["resourceId"])) + " " +
+                   text_of(row["resourceName"])});
   }
   context.print(table, "There is no such activity.");
-  context.line(text_of(page["totalEntries"]) + " entries, page " + std::to_string(options.page) +
-                   " of " + text_of(page["totalPages"]),
+  context.line(text_of(page["totalEntries"]) + " entries; this is --page " +
+                   std::to_string(options.page) + " of " + text_of(page["totalPages"]) +
+                   " from 0 on",
                Style::faint);
 }
 
@@ -70,12 +71,12 @@ void verify(Context& context) {
               ". A row that was rewritten together with all rows after it would not be found.",
           Style::warning);
     }
-    for (const auto& chain : *report["chains"].if_array()) {
+    for (const auto& chain : items_of(report["chains"])) {
       context.line(text_of(chain["node"]) + ": rows " + text_of(chain["first"]) + " to " +
                        text_of(chain["last"]) + ", vouched for by a checkpoint up to row " +
                        text_of(chain["vouched"]),
                    chain["good"] == Json(true) ? Style::good : Style::bad);
-      for (const auto& finding : *chain["findings"].if_array()) {
+      for (const auto& finding : items_of(chain["findings"])) {
         context.line("  " + text_of(finding), Style::bad);
       }
     }
@@ -95,7 +96,7 @@ void export_all(Context& context, const std::string& file) {
   std::ostream& out = file.empty() ? *context.out : opened;
   const Json nodes = parse_json(context.get("/admin/activity/nodes").body);
   std::size_t count = 0;
-  for (const auto& node : *nodes.if_array()) {
+  for (const auto& node : items_of(nodes)) {
     std::int64_t after = 0;
     while (true) {
       const Json page =
@@ -103,7 +104,7 @@ void export_all(Context& context, const std::string& file) {
                          .get("/admin/activity/chain?limit=1000&node=" + encode(text_of(node)) +
                               "&after=" + std::to_string(after))
                          .body);
-      const auto& rows = *page.if_array();
+      const auto& rows = items_of(page);
       for (const auto& row : rows) out << row.dump() << '\n';
       count += rows.size();
       if (rows.empty()) break;

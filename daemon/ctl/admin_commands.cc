@@ -3,24 +3,12 @@
 #include <algorithm>
 #include <memory>
 
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
 #include "daemon/http/json.h"
 
 namespace sallyport::daemon::ctl {
 namespace {
-
-std::string text_of(const Json& value) {
-  if (const auto* text = value.if_string()) return *text;
-  return value.is_null() ? "" : value.dump();
-}
-
-std::string joined(const Json& list) {
-  std::string out;
-  if (const auto* items = list.if_array()) {
-    for (const Json& item : *items) out += (out.empty() ? "" : ", ") + text_of(item);
-  }
-  return out;
-}
 
 Json array_of(const std::vector<std::string>& texts) {
   return Json::array_of(texts);
@@ -32,16 +20,17 @@ struct TokenOptions {
 
   [[nodiscard]] std::string body() const {
     Json json = Json::object({{"label", label}});
-    if (!lifetime.empty()) json.set("lifetime", lifetime);
+    if (!lifetime.empty()) json.set("lifetime", iso_duration(lifetime));
     return json.dump();
   }
 };
 
 void add_token_options(CLI::App& command, const std::shared_ptr<TokenOptions>& options) {
   command.add_option("--label", options->label, "What it is for, for lists");
-  command.add_option("--lifetime", options->lifetime,
-                     "ISO-8601 duration (P90D, P1Y); its end is announced 7 and 2 days before. "
-                     "Without it the token does not expire");
+  command.add_option(
+      "--lifetime", options->lifetime,
+      "How long it is good (90d, 1y, P3M); its end is announced 7 and 2 days before. "
+      "Without it the token does not expire");
 }
 
 void show_new_token(Context& context, const Reply& reply) {
@@ -54,15 +43,12 @@ void list_tokens(Context& context, const std::string& path) {
   const Reply reply = context.get(path);
   if (context.print_json(reply)) return;
   const Json answer = parse_json(reply.body);
-  Table table({"ID", "LABEL", "CREATED", "EXPIRES", "STATE"});
-  if (const auto* items = answer["items"].if_array()) {
-    for (const Json& token : *items) {
-      const bool revoked = !token["revoked"].is_null();
-      table.add(
-          {text_of(token["id"]), text_of(token["label"]), text_of(token["created"]),
-           token["expires"].is_null() ? "never" : text_of(token["expires"]),
-           Table::Cell(revoked ? "revoked" : "active", revoked ? Style::faint : Style::good)});
-    }
+  Table table({"ID", "LABEL", "CREATED (UTC)", "EXPIRES (UTC)", "STATE"});
+  for (const Json& token : items_of(answer["items"])) {
+    const bool revoked = !token["revoked"].is_null();
+    table.add({text_of(token["id"]), text_of(token["label"]), time_text(text_of(token["created"])),
+               time_or_never(token["expires"]),
+               Table::Cell(revoked ? "revoked" : "active", revoked ? Style::faint : Style::good)});
   }
   context.print(table, "No tokens.");
 }
@@ -101,13 +87,11 @@ void add_people(CLI::App& admin, Context& context) {
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
     Table table({"EMAIL", "NAME", "GROUPS", "STATE", "ID"});
-    if (const auto* items = answer["items"].if_array()) {
-      for (const Json& one : *items) {
-        const bool active = one["active"] == Json(true);
-        table.add({text_of(one["email"]), text_of(one["name"]), joined(one["groups"]),
-                   Table::Cell(active ? "active" : "disabled", active ? Style::good : Style::faint),
-                   text_of(one["id"])});
-      }
+    for (const Json& one : items_of(answer["items"])) {
+      const bool active = one["active"] == Json(true);
+      table.add({text_of(one["email"]), text_of(one["name"]), joined(one["groups"]),
+                 Table::Cell(active ? "active" : "disabled", active ? Style::good : Style::faint),
+                 text_of(one["id"])});
     }
     context.print(table,
                   "No administrators: notices go to notify.fallback. 'admin create' makes one.");
@@ -152,10 +136,8 @@ void add_groups(CLI::App& admin, Context& context) {
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
     Table table({"NAME", "PRIVILEGES", "ID"});
-    if (const auto* items = answer["items"].if_array()) {
-      for (const Json& one : *items) {
-        table.add({text_of(one["name"]), joined(one["privileges"]), text_of(one["id"])});
-      }
+    for (const Json& one : items_of(answer["items"])) {
+      table.add({text_of(one["name"]), joined(one["privileges"]), text_of(one["id"])});
     }
     context.print(table, "No groups.");
   });

@@ -59,9 +59,14 @@ struct Reply {
   std::string body;
 };
 
+/// Control characters as '?': text that a partner or an API client chose must not drive the
+/// terminal.
+[[nodiscard]] std::string visible(std::string_view text);
 /// Percent-encodes one path segment or query value.
 [[nodiscard]] std::string encode(std::string_view text);
-
+/// "90d", "2w" and "1y", as people type them, as the daemon reads them: "P90D". Anything else as it
+/// is, for the daemon to judge.
+[[nodiscard]] std::string iso_duration(const std::string& typed);
 
 enum class Style { plain, good, warning, bad, faint, strong };
 

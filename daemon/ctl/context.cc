@@ -36,6 +36,8 @@ constexpr long answer_timeout_seconds = 600;
         "names another one";
   } else if (error == ECONNREFUSED) {
     advice = "nobody listens: sallyportd is not running (systemctl status sallyportd)";
+  } else if (error == EPROTOTYPE || error == ENOTSOCK) {
+    advice = "this is no admin.sock of a daemon";
   } else {
     advice = text;
   }
@@ -115,7 +117,7 @@ std::string sentence_of(int status, const std::string& body) {
       for (const Json& one : *missing)
         text += " " + (one.if_string() ? *one.if_string() : one.dump());
     }
-    if (!text.empty()) return text;
+    if (!text.empty()) return visible(text);
   } catch (const JsonError&) {  // no problem document: the status has to do
   }
   return fmt::format("the daemon answered {}", status);
@@ -144,6 +146,14 @@ std::string encode(std::string_view text) {
     }
   }
   return out;
+}
+
+std::string iso_duration(const std::string& typed) {
+  const std::size_t digits = typed.find_first_not_of("0123456789");
+  if (digits == 0 || digits + 1 != typed.size()) return typed;
+  const char unit = typed.back();
+  if (unit != 'd' && unit != 'w' && unit != 'y') return typed;
+  return "P" + typed.substr(0, digits) + static_cast<char>(unit - 'a' + 'A');
 }
 
 Reply Context::send(const std::string& method, const std::string& path_and_query,

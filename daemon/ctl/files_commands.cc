@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/file_io.h"
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
 #include "daemon/http/json.h"
 
@@ -56,16 +57,6 @@ struct Filter {
   }
 };
 
-std::string text_of(const Json& json, std::string_view name) {
-  const std::string* text = json[name].if_string();
-  return text == nullptr ? "" : *text;
-}
-
-std::int64_t number_of(const Json& json, std::string_view name) {
-  const std::int64_t* number = json[name].if_int();
-  return number == nullptr ? 0 : *number;
-}
-
 std::string size_text(std::int64_t bytes) {
   constexpr std::int64_t kibi = 1024;
   if (bytes < kibi) return fmt::format("{} B", bytes);
@@ -77,12 +68,6 @@ std::string size_text(std::int64_t bytes) {
     ++unit;
   }
   return fmt::format("{:.1f} {}", value, units[unit]);
-}
-
-/// "2026-11-22T14:30:00Z" as people read it.
-std::string time_text(const std::string& iso) {
-  if (iso.size() != 20) return iso;
-  return iso.substr(0, 10) + " " + iso.substr(11, 8);
 }
 
 Style state_style(const std::string& state) {
@@ -104,13 +89,13 @@ std::vector<Table::Cell> row_of(const Json& file) {
           text_of(file, "partner"),
           text_of(file, "direction") == "inbound" ? "in" : "out",
           full_name(file),
-          size_text(number_of(file, "size")),
+          size_text(number_of(file["size"])),
           {reason.empty() ? state : state + " (" + reason + ")", state_style(state)},
           time_text(text_of(file, "createdAt"))};
 }
 
 Table file_table() {
-  return Table({"ID", "PARTNER", "WAY", "FILE", "SIZE", "STATE", "SINCE (UTC)"});
+  return Table({"ID", "PARTNER", "WAY", "FILE", "SIZE", "STATE", "CREATED (UTC)"});
 }
 
 void list_files(Context& context, const Filter& filter) {
@@ -122,6 +107,10 @@ void list_files(Context& context, const Filter& filter) {
   Table table = file_table();
   if (const auto* items = answer["items"].if_array()) {
     for (const Json& file : *items) table.add(row_of(file));
+  }
+  // A misspelt partner has no files either, which at night is taken for an answer.
+  if (table.empty() && !filter.partner.empty()) {
+    (void)context.get(context.org_path("/partners/" + encode(filter.partner)));
   }
   context.print(table, "No files.");
   if (const std::string next = text_of(answer, "next"); !next.empty()) {
@@ -145,11 +134,11 @@ void show_file(Context& context, const std::string& id) {
   add("state", state, state_style(state));
   add("reason", text_of(file, "reasonCode"));
   add("", text_of(file, "reason"));
-  add("size", fmt::format("{} bytes", number_of(file, "size")));
+  add("size", fmt::format("{} bytes", number_of(file["size"])));
   add("SHA-256", text_of(file, "sha256"));
   add("where", text_of(file, "location"));
   add("delivered as", text_of(file, "deliveredAs"));
-  add("SHA-256 of that", text_of(file, "plainSha256"));
+  add("SHA-256 of plain", text_of(file, "plainSha256"));
   add("backup", text_of(file, "backupAt"));
   const Json& verdict = file["verdict"];
   add("kind", text_of(verdict, "kind"));
@@ -163,18 +152,15 @@ void show_file(Context& context, const std::string& id) {
   context.print_facts(facts);
   context.line("");
   Table history({"WHEN (UTC)", "STATE", "WHAT"});
-  if (const auto* steps = file["history"].if_array()) {
-    for (const Json& step : *steps) {
-      history.add(
-          {time_text(text_of(step, "at")), text_of(step, "state"), text_of(step, "detail")});
-    }
+  for (const Json& step : items_of(file["history"])) {
+    history.add({time_text(text_of(step, "at")), text_of(step, "state"), text_of(step, "detail")});
   }
   context.print(history);
   if (const auto* tasks = file["pending"].if_array(); tasks != nullptr && !tasks->empty()) {
     context.line("");
     Table table({"TO DO", "ATTEMPTS", "NEXT (UTC)", "LAST ERROR"});
     for (const Json& task : *tasks) {
-      table.add({text_of(task, "kind"), std::to_string(number_of(task, "attempts")),
+      table.add({text_of(task, "kind"), std::to_string(number_of(task["attempts"])),
                  time_text(text_of(task, "nextDueAt")), text_of(task, "lastError")});
     }
     context.print(table);
@@ -223,7 +209,7 @@ void check_files(Context& context) {
   if (!context.print_json(reply)) {
     if (good) {
       context.line(fmt::format("Journal and disk agree ({} rows and {} files looked at).",
-                               number_of(report, "rows"), number_of(report, "files")),
+                               number_of(report["rows"]), number_of(report["files"])),
                    Style::good);
     } else {
       Table table({"KIND", "FILE", "WHERE", "WHAT"});

@@ -3,169 +3,15 @@
 #include <iostream>
 #include <memory>
 
-#include "base/instant.h"
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
+#include "daemon/ctl/key_fields.h"
+#include "daemon/ctl/key_show.h"
 #include "daemon/ctl/look_ahead_commands.h"
-#include "daemon/http/json.h"
 
 namespace sallyport::daemon::ctl {
 
 namespace {
-
-std::string text_of(const Json& value) {
-  if (const auto* text = value.if_string()) return *text;
-  if (const auto* number = value.if_int()) return std::to_string(*number);
-  return {};
-}
-
-std::string when(const Json& millis) {
-  const auto* number = millis.if_int();
-  return number == nullptr ? "" : base::format_utc(base::from_unix(*number / 1000));
-}
-
-std::string joined(const Json& list) {
-  std::string out;
-  const auto* items = list.if_array();
-  if (items == nullptr) return out;
-  for (const auto& item : *items) {
-    out += (out.empty() ? "" : ", ") +
-           (item.if_string() != nullptr ? text_of(item) : text_of(item["displayName"]));
-  }
-  return out;
-}
-
-std::string privilege_text(const Json& privilege) {
-  std::string out = text_of(privilege["owner"]) + "/" + text_of(privilege["targetDomain"]);
-  if (privilege.find("type") != nullptr) out += "/" + text_of(privilege["type"]);
-  if (privilege.find("targetId") != nullptr) out += "@" + text_of(privilege["targetId"]);
-  return out;
-}
-
-Style status_style(const std::string& status) {
-  if (status == "ENABLED") return Style::good;
-  if (status.rfind("SOON", 0) == 0) return Style::warning;
-  return Style::bad;
-}
-
-Json split_privilege(const std::string& text) {
-  Json out = Json::object();
-  std::string rest = text;
-  if (const auto at = rest.find('@'); at != std::string::npos) {
-    out.set("targetId", rest.substr(at + 1));
-    rest = rest.substr(0, at);
-  }
-  std::vector<std::string> parts;
-  std::size_t begin = 0;
-  while (true) {
-    const auto slash = rest.find('/', begin);
-    parts.push_back(rest.substr(begin, slash == std::string::npos ? slash : slash - begin));
-    if (slash == std::string::npos) break;
-    begin = slash + 1;
-  }
-  if (parts.size() < 2 || parts.size() > 3) {
-    throw CtlError(exit_usage,
-                   "A privilege is OWNER/DOMAIN[/TYPE][@TARGET], not \"" + text + "\".");
-  }
-  out.set("owner", parts[0]);
-  out.set("targetDomain", parts[1]);
-  if (parts.size() == 3) out.set("type", parts[2]);
-  return out;
-}
-
-Json split_permission(const std::string& text) {
-  const auto colon = text.find(':');
-  if (colon == std::string::npos) {
-    throw CtlError(exit_usage, "A permission is OBJECT:ACTION, not \"" + text + "\".");
-  }
-  return Json::object({{"object", text.substr(0, colon)}, {"action", text.substr(colon + 1)}});
-}
-
-/// The settable fields as options of create, update and duplicate.
-struct Fields {
-  std::string name, description, lifetime, expires, hub, catalog;
-  std::vector<std::string> privileges, permissions, allow, deny, edit_groups, view_groups;
-  std::string first, last, login, email;
-  CLI::App* app = nullptr;
-
-  void add_text(CLI::App& command) {
-    app = &command;
-    command.add_option("--description", description, "At most 1000 characters");
-  }
-  void add_lifetime(CLI::App& command) {
-    command.add_option("--lifetime", lifetime,
-                       "How long it lives: P14D, P1M, P1Y2M ... or \"never\"");
-    command.add_option("--expires", expires, "The last day on which it is good: 2027-05-15");
-  }
-  void add_lists(CLI::App& command) {
-    command.add_option("--allow-ip", allow,
-                       "Address or CIDR range it may be used from (repeatable)");
-    command.add_option("--deny-ip", deny, "Address or CIDR range it is refused from (repeatable)");
-    command.add_option("--edit-group", edit_groups, "Id of a group that may edit it (repeatable)");
-    command.add_option("--view-group", view_groups, "Id of a group that may view it (repeatable)");
-  }
-  void add_contact(CLI::App& command) {
-    command.add_option("--contact-first-name", first, "Contact of an INTEGRATION key");
-    command.add_option("--contact-last-name", last, "Contact of an INTEGRATION key");
-    command.add_option("--contact-login", login, "Contact's login, unique and never shown");
-    command.add_option("--contact-email", email, "Where the contact is told of the expiry");
-  }
-
-  [[nodiscard]] bool given(const char* option) const {
-    return app != nullptr && app->get_option_no_throw(option) != nullptr &&
-           app->get_option(option)->count() > 0;
-  }
-
-  [[nodiscard]] Json body() const {
-    Json out = Json::object();
-    if (given("--name") || !name.empty()) out.set("displayName", name);
-    if (given("--description")) out.set("description", description);
-    if (given("--lifetime")) {
-      out.set("lifetimeDuration", lifetime == "never" ? Json("") : Json(lifetime));
-    }
-    if (given("--expires")) out.set("expirationDate", expires);
-    add_list(out, "--allow-ip", "allowedIps", allow);
-    add_list(out, "--deny-ip", "deniedIps", deny);
-    add_list(out, "--edit-group", "groupsThatCanEdit", edit_groups);
-    add_list(out, "--view-group", "groupsThatCanView", view_groups);
-    if (!privileges.empty()) {
-      Json list = Json::array();
-      for (const auto& each : privileges) list.push(split_privilege(each));
-      out.set("privileges", std::move(list));
-    }
-    if (!permissions.empty()) {
-      Json list = Json::array();
-      for (const auto& each : permissions) list.push(split_permission(each));
-      out.set("permissionsEnabled", true);
-      out.set("permissions", std::move(list));
-    }
-    Json more = Json::object();
-    if (!hub.empty()) {
-      more.set("search", Json::object({{"enforcedQueryPipelineConfiguration",
-                                        Json::object({{"searchHub", hub}})}}));
-    }
-    if (!catalog.empty()) more.set("commerce", Json::object({{"catalogId", catalog}}));
-    if (!more.if_object()->empty()) out.set("additionalConfiguration", std::move(more));
-    if (given("--contact-first-name") || given("--contact-last-name") || given("--contact-login") ||
-        given("--contact-email")) {
-      out.set("contact",
-              Json::object(
-                  {{"firstName", first}, {"lastName", last}, {"login", login}, {"email", email}}));
-    }
-    return out;
-  }
-
- private:
-  /// One empty value empties the list.
-  void add_list(Json& out, const char* option, std::string_view member,
-                const std::vector<std::string>& values) const {
-    if (!given(option)) return;
-    Json list = Json::array();
-    for (const auto& each : values) {
-      if (!each.empty()) list.push(each);
-    }
-    out.set(member, std::move(list));
-  }
-};
 
 class KeyCommands {
  public:
@@ -195,83 +41,11 @@ class KeyCommands {
     return context_.org_path("/apikeys/" + encode(id) + rest);
   }
 
-  void show_key(const Json& key) {
-    std::vector<std::pair<std::string, Table::Cell>> facts;
-    const auto add = [&](const char* name, const std::string& text, Style style = Style::plain) {
-      if (!text.empty()) facts.emplace_back(name, Table::Cell(text, style));
-    };
-    const std::string status = text_of(key["status"]);
-    add("id", text_of(key["id"]));
-    add("name", text_of(key["displayName"]), Style::strong);
-    add("description", text_of(key["description"]));
-    add("status", status, status_style(status));
-    add("template",
-        text_of(key["apiKeyTemplateId"]) + " (" +
-            (text_of(key["privacyLevel"]) == "PUBLIC" ? "can be public" : "must remain private") +
-            ")");
-    add("value", text_of(key["value"]));
-    if (const auto* privileges = key["privileges"].if_array()) {
-      for (const auto& each : *privileges) add("privilege", privilege_text(each));
-    }
-    if (const auto* permissions = key["permissions"].if_array()) {
-      for (const auto& each : *permissions) {
-        add("permission", text_of(each["object"]) + ":" + text_of(each["action"]));
-      }
-      if (permissions->empty()) add("permissions", "everything but the restricted domains");
-    }
-    add("allowed IPs", joined(key["allowedIps"]));
-    add("denied IPs", joined(key["deniedIps"]));
-    if (const Json* contact = key.find("contact")) {
-      add("contact", text_of((*contact)["firstName"]) + " " + text_of((*contact)["lastName"]) +
-                         " <" + text_of((*contact)["email"]) + ">");
-    }
-    add("edited by", joined(key["groupsThatCanEdit"]));
-    add("viewed by", joined(key["groupsThatCanView"]));
-    add("created", when(key["createdDate"]) + " by " + text_of(key["createdBy"]));
-    add("duplicated from", text_of(key["duplicatedFrom"]));
-    add("activated", when(key["activationDate"]));
-    add("extended", when(key["extensionDate"]));
-    add("disabled", when(key["disabledDate"]));
-    add("expires", key.find("expirationDate") != nullptr ? when(key["expirationDate"]) : "never");
-    add("last used", key.find("lastUsedDate") != nullptr ? when(key["lastUsedDate"]) : "never");
-    add("last allowed", when(key["lastAllowedDate"]));
-    if (const Json* exposure = key.find("exposureReport")) {
-      add("exposed", text_of((*exposure)["severity"]), Style::bad);
-      add("  deactivated at", when((*exposure)["deactivationDate"]), Style::bad);
-      if (const auto* reasons = (*exposure)["reasons"].if_array()) {
-        for (const auto& reason : *reasons) {
-          add("  reason", text_of(reason["source"]) + ": " + text_of(reason["reason"]) + " " +
-                              text_of(reason["url"]));
-        }
-      }
-    }
-    context_.print_facts(facts);
-  }
-
-  void show_reply(const Reply& reply) {
-    if (!context_.print_json(reply)) show_key(parse_json(reply.body));
-  }
-
-  /// The one moment in which the value is seen.
-  void show_new(const Reply& reply) {
-    if (context_.print_json(reply)) return;
-    Json key = parse_json(reply.body);
-    const std::string value = text_of(key["value"]);
-    key.set("value", Json("xx*****" + value.substr(value.size() - 4)));
-    std::ostream* out = context_.out;
-    context_.out = context_.err;  // standard output is the value alone
-    show_key(key);
-    context_.out = out;
-    context_.print_secret(value,
-                          "This is the key's value. It is shown this once and never again: copy "
-                          "it now and keep it secret.");
-  }
-
   CLI::App* command(const char* name, const char* help) { return key_.add_subcommand(name, help); }
 
   void add_create() {
     auto* create = command("create", "Creates a key and prints its value once");
-    auto fields = std::make_shared<Fields>();
+    auto fields = std::make_shared<KeyFields>();
     auto tmpl = std::make_shared<std::string>("CUSTOM");
     create->add_option("NAME,--name", fields->name, "What it is for, at most 125 characters")
         ->required();
@@ -291,7 +65,8 @@ class KeyCommands {
     fields->add_lists(*create);
     fields->add_contact(*create);
     create->callback([self = self_.lock(), fields, tmpl] {
-      self->show_new(
+      show_new_key(
+          self->context_,
           self->context_.post(self->context_.org_path("/apikeys?apiKeyTemplateId=" + encode(*tmpl)),
                               fields->body().dump()));
     });
@@ -309,12 +84,12 @@ class KeyCommands {
       if (self->context_.print_json(reply)) return;
       Table table({"ID", "NAME", "TEMPLATE", "STATUS", "VALUE", "EXPIRES", "LAST USED"});
       const Json keys = parse_json(reply.body);
-      for (const auto& key : *keys.if_array()) {
+      for (const auto& key : items_of(keys)) {
         const std::string shown = text_of(key["status"]);
         table.add({text_of(key["id"]),
                    text_of(key["displayName"]),
                    text_of(key["apiKeyTemplateId"]),
-                   {shown, status_style(shown)},
+                   {shown, key_status_style(shown)},
                    text_of(key["value"]),
                    when(key["expirationDate"]),
                    when(key["lastUsedDate"])});
@@ -327,14 +102,15 @@ class KeyCommands {
     auto* show = command("show", "Everything about a key, never its value");
     auto id = std::make_shared<std::string>();
     show->add_option("ID", *id, "The key's id")->required();
-    show->callback(
-        [self = self_.lock(), id] { self->show_reply(self->context_.get(self->path(*id))); });
+    show->callback([self = self_.lock(), id] {
+      show_key_reply(self->context_, self->context_.get(self->path(*id)));
+    });
   }
 
   void add_update() {
     auto* update = command("update", "Edits name, description, IP lists, contact, access groups");
     auto id = std::make_shared<std::string>();
-    auto fields = std::make_shared<Fields>();
+    auto fields = std::make_shared<KeyFields>();
     update->add_option("ID", *id, "The key's id")->required();
     update->add_option("--name", fields->name, "At most 125 characters");
     fields->add_text(*update);
@@ -342,7 +118,7 @@ class KeyCommands {
     fields->add_contact(*update);
     update->footer("An empty value empties a list: --allow-ip ''");
     update->callback([self = self_.lock(), id, fields] {
-      self->show_reply(self->context_.put(self->path(*id), fields->body().dump()));
+      show_key_reply(self->context_, self->context_.put(self->path(*id), fields->body().dump()));
     });
   }
 
@@ -351,7 +127,7 @@ class KeyCommands {
     auto id = std::make_shared<std::string>();
     operation->add_option("ID", *id, "The key's id")->required();
     operation->callback([self = self_.lock(), id, rest] {
-      self->show_reply(self->context_.put(self->path(*id, rest)));
+      show_key_reply(self->context_, self->context_.put(self->path(*id, rest)));
     });
   }
 
@@ -375,7 +151,7 @@ class KeyCommands {
                        "Nothing was changed. A CUSTOM key cannot be reactivated: give --yes to "
                        "say that you understand that.");
       }
-      self->show_reply(context.put(self->path(*id, "/disable")));
+      show_key_reply(self->context_, context.put(self->path(*id, "/disable")));
     });
 
     auto* revoke = command("revoke", "Ends a compromised key at once and for good");
@@ -385,21 +161,22 @@ class KeyCommands {
     revoke->add_flag("--yes", *sure, "Do not ask");
     revoke->callback([self = self_.lock(), revoked, sure] {
       self->context_.require_confirmation("Revoke the key " + *revoked + " for good?", *sure);
-      self->show_reply(self->context_.put(self->path(*revoked, "/revoke")));
+      show_key_reply(self->context_, self->context_.put(self->path(*revoked, "/revoke")));
     });
   }
 
   void add_duplicate() {
     auto* duplicate = command("duplicate", "Creates a key from an existing one");
     auto id = std::make_shared<std::string>();
-    auto fields = std::make_shared<Fields>();
+    auto fields = std::make_shared<KeyFields>();
     duplicate->add_option("ID", *id, "The id of the key to take the settings from")->required();
     duplicate->add_option("--name", fields->name, "Another name");
     fields->add_text(*duplicate);
     fields->add_lifetime(*duplicate);
     fields->add_contact(*duplicate);
     duplicate->callback([self = self_.lock(), id, fields] {
-      self->show_new(self->context_.put(self->path(*id, "/duplicate"), fields->body().dump()));
+      show_new_key(self->context_,
+                   self->context_.put(self->path(*id, "/duplicate"), fields->body().dump()));
     });
   }
 
@@ -412,7 +189,7 @@ class KeyCommands {
                            "How long the old value stays valid too: P2D, 36h (at once if absent)");
     regenerate->callback([self = self_.lock(), id, overlap] {
       const std::string query = overlap->empty() ? "" : "?overlap=" + encode(*overlap);
-      self->show_new(self->context_.put(self->path(*id, "/regenerate" + query)));
+      show_new_key(self->context_, self->context_.put(self->path(*id, "/regenerate" + query)));
     });
   }
 
@@ -432,8 +209,8 @@ class KeyCommands {
       const Reply reply = ids->size() == 1 ? context.del(self->path(ids->front()))
                                            : context.post(context.org_path("/apikeys/delete/bulk"),
                                                           Json::array_of(*ids).dump());
-      if (!context.json) context.line(ids->size() == 1 ? "Deleted." : "All deleted.", Style::good);
-      static_cast<void>(reply);
+      if (context.print_json(reply)) return;
+      context.line(ids->size() == 1 ? "Deleted." : "All deleted.", Style::good);
     });
   }
 
@@ -475,7 +252,7 @@ class KeyCommands {
       if (self->context_.print_json(reply)) return;
       const Json answer = parse_json(reply.body);
       self->context_.line(text_of(answer["outcome"]), Style::strong);
-      self->show_key(answer["apiKey"]);
+      show_key(self->context_, answer["apiKey"]);
     });
 
     auto* withdraw = command("withdraw", "Withdraws a false exposure report before its deadline");
@@ -484,8 +261,8 @@ class KeyCommands {
     withdraw->add_option("ID", *withdrawn, "The key's id")->required();
     withdraw->add_option("--reason", *why, "Why it was false")->required();
     withdraw->callback([self = self_.lock(), withdrawn, why] {
-      self->show_reply(
-          self->context_.del(self->path(*withdrawn, "/exposure?reason=" + encode(*why))));
+      show_key_reply(self->context_, self->context_.del(self->path(
+                                         *withdrawn, "/exposure?reason=" + encode(*why))));
     });
   }
 

@@ -1,7 +1,11 @@
 #include "daemon/ctl/look_ahead_commands.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -9,6 +13,7 @@
 #include <sstream>
 
 #include "base/instant.h"
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/key_table.h"
 #include "daemon/http/json.h"
 
@@ -19,30 +24,16 @@ namespace {
 /// One request holds at most 1 MiB.
 constexpr std::size_t keys_per_request = 200;
 
-std::string text_of(const Json& value) {
-  if (const auto* text = value.if_string()) return *text;
-  if (const auto* number = value.if_int()) return std::to_string(*number);
-  return {};
+/// Seen from the daemon's time, which a test moves and another machine's clock need not share.
+base::Instant daemon_time(Context& context) {
+  const Json clock = parse_json(context.get("/admin/clock").body);
+  return instant_of(clock["now"])
+      .value_or(std::chrono::floor<base::Seconds>(std::chrono::system_clock::now()));
 }
 
-std::string when(const Json& millis) {
-  const auto* number = millis.if_int();
-  return number == nullptr ? "" : base::format_utc(base::from_unix(*number / 1000));
-}
-
-std::string relative(const Json& millis) {
-  const auto* number = millis.if_int();
-  if (number == nullptr) return "";
-  const auto now = std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
-  return base::format_relative(base::from_unix(*number / 1000), now);
-}
-
-std::string recipients(const Json& event) {
-  std::string out;
-  if (const auto* items = event["recipients"].if_array()) {
-    for (const auto& item : *items) out += (out.empty() ? "" : ", ") + text_of(item);
-  }
-  return out;
+std::string relative(const Json& millis, base::Instant now) {
+  const auto instant = instant_of(millis);
+  return instant ? base::format_relative(*instant, now) : "";
 }
 
 std::string what(const Json& event) {
@@ -57,12 +48,12 @@ std::string what(const Json& event) {
 
 void print_events(Context& context, const Json& events, std::string_view when_empty) {
   Table table({"WHEN", "KEY", "NAME", "WHAT", "TO"});
-  for (const auto& event : *events.if_array()) {
+  for (const auto& event : items_of(events)) {
     table.add({when(event["at"]),
                text_of(event["apiKeyId"]),
                text_of(event["displayName"]),
                {what(event), text_of(event["what"]) == "MAIL" ? Style::plain : Style::warning},
-               recipients(event)});
+               joined(event["recipients"])});
   }
   context.print(table, when_empty);
 }
@@ -104,8 +95,9 @@ void add_calendar(CLI::App& key, Context& context) {
     if (context.print_json(reply)) return;
     Table table({"WHEN", "", "KEY", "NAME", "TIMER", "BECOMES"});
     const Json deadlines = parse_json(reply.body);
-    for (const auto& each : *deadlines.if_array()) {
-      table.add({when(each["at"]), relative(each["at"]), text_of(each["apiKeyId"]),
+    const base::Instant now = daemon_time(context);
+    for (const auto& each : items_of(deadlines)) {
+      table.add({when(each["at"]), relative(each["at"], now), text_of(each["apiKeyId"]),
                  text_of(each["displayName"]), text_of(each["timer"]), text_of(each["status"])});
     }
     context.print(table, "There is no deadline in these days.");
@@ -125,12 +117,13 @@ void add_why(CLI::App& key, Context& context) {
         text_of(answer["displayName"]) + " is " + text_of(answer["status"]) +
             (answer["usable"] == Json(true) ? " and can be used." : " and is refused everywhere."),
         Style::strong);
-    for (const auto& timer : *answer["timers"].if_array()) {
+    const base::Instant now = daemon_time(context);
+    for (const auto& timer : items_of(answer["timers"])) {
       const bool runs = timer["runs"] == Json(true);
       context.line(
           text_of(timer["timer"]) +
               (runs ? ": runs until " + when(timer["deadline"]) + " (" +
-                          relative(timer["deadline"]) + "), because "
+                          relative(timer["deadline"], now) + "), because "
                     : ": does not run, because ") +
               text_of(timer["because"]) + "." +
               (timer["pending"] == Json(true)
@@ -146,7 +139,7 @@ void add_why(CLI::App& key, Context& context) {
 
 std::string read_whole(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw CtlError(exit_failure, "Cannot read " + file + ".");
+  if (!in) throw CtlError(exit_failure, fmt::format("cannot read {}: {}", file, std::strerror(errno)));
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
@@ -184,7 +177,7 @@ Json import_parts(Context& context, const Json::Array& keys, bool dry_run) {
                                            keys.begin() + static_cast<std::ptrdiff_t>(end))}});
     const Json answer = parse_json(context.post("/admin/keys/import", body.dump()).body);
     count += *answer["count"].if_int();
-    for (const auto& event : *answer["next60Days"].if_array()) events.push(event);
+    for (const auto& event : items_of(answer["next60Days"])) events.push(event);
   }
   return Json::object({{"dryRun", dry_run}, {"count", count}, {"next60Days", std::move(events)}});
 }
@@ -213,10 +206,11 @@ void add_import(CLI::App& key, Context& context) {
   Reply reply;
   reply.body = answer.dump();
   if (context.print_json(reply)) return;
-  context.line(
-      text_of(answer["count"]) +
-          (*dry_run ? " keys could be imported; nothing was written." : " keys were imported."),
-      Style::good);
+  const bool one = number_of(answer["count"]) == 1;
+  context.line(text_of(answer["count"]) + (one ? " key " : " keys ") +
+                   (*dry_run ? "could be imported; nothing was written."
+                             : (one ? "was imported." : "were imported.")),
+               Style::good);
   context.line("In the coming 60 days, if nobody touches them:", Style::strong);
   print_events(context, answer["next60Days"], "Nothing will happen.");
 });

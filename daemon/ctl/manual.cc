@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/ctl/completion.h"
+
 namespace sallyport::daemon::ctl {
 namespace {
 
@@ -83,8 +85,7 @@ void write_leaf(const CLI::App& app, const std::string& path, std::string& out) 
 }
 
 void write(const CLI::App& app, const std::string& path, std::string& out) {
-  const auto below = app.get_subcommands(
-      [](const CLI::App* sub) { return !sub->get_group().empty() && !sub->get_name().empty(); });
+  const auto below = visible_commands(app);
   if (below.empty()) {
     write_leaf(app, path, out);
     return;

@@ -4,11 +4,15 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
 #include "daemon/http/json.h"
 
 namespace sallyport::daemon::ctl {
 namespace {
+
+/// Ids are digests: tables show how they begin, and that is enough to name a notice.
+constexpr std::size_t id_digits = 64, shown_digits = 12;
 
 struct Filter {
   std::string state, subject, recipient, kind, after;
@@ -39,22 +43,6 @@ struct Filter {
     return text;
   }
 };
-
-std::string text_of(const Json& json, std::string_view name) {
-  const std::string* text = json[name].if_string();
-  return text == nullptr ? "" : *text;
-}
-
-std::int64_t number_of(const Json& json, std::string_view name) {
-  const std::int64_t* number = json[name].if_int();
-  return number == nullptr ? 0 : *number;
-}
-
-/// "2026-11-22T14:30:00Z" as people read it.
-std::string time_text(const std::string& iso) {
-  if (iso.size() != 20) return iso;
-  return iso.substr(0, 10) + " " + iso.substr(11, 8);
-}
 
 Style state_style(const std::string& state) {
   if (state == "failed") return Style::bad;
@@ -87,17 +75,15 @@ void list(Context& context, const Filter& filter) {
   if (context.print_json(reply)) return;
   const Json answer = parse_json(reply.body);
   Table table({"DUE (UTC)", "STATE", "KIND", "ABOUT", "TO", "TRIES", "ID"});
-  if (const auto* items = answer["items"].if_array()) {
-    for (const Json& notice : *items) {
-      const std::string state = text_of(notice, "state");
-      table.add({time_text(text_of(notice, "due")),
-                 {state, state_style(state)},
-                 text_of(notice, "kind") + offset_text(number_of(notice, "offset")),
-                 subject_of(notice),
-                 to_whom(notice),
-                 std::to_string(number_of(notice, "attempts")),
-                 text_of(notice, "id")});
-    }
+  for (const Json& notice : items_of(answer["items"])) {
+    const std::string state = text_of(notice, "state");
+    table.add({time_text(text_of(notice, "due")),
+               {state, state_style(state)},
+               text_of(notice, "kind") + offset_text(number_of(notice["offset"])),
+               subject_of(notice),
+               to_whom(notice),
+               std::to_string(number_of(notice["attempts"])),
+               text_of(notice, "id").substr(0, shown_digits)});
   }
   context.print(table, "No notices.");
   if (const std::string next = text_of(answer, "next"); !next.empty()) {
@@ -105,7 +91,29 @@ void list(Context& context, const Filter& filter) {
   }
 }
 
-void show(Context& context, const std::string& id) {
+std::string whole_id(Context& context, const std::string& begin) {
+  if (begin.size() < 4 || begin.size() >= id_digits) return begin;
+  std::string found;
+  std::string after;
+  do {
+    std::string query = "/notices?limit=1000";
+    if (!after.empty()) query += "&after=" + encode(after);
+    const Json page = parse_json(context.get(context.org_path(query)).body);
+    for (const Json& notice : items_of(page["items"])) {
+      const std::string id = text_of(notice, "id");
+      if (id.compare(0, begin.size(), begin) != 0) continue;
+      if (!found.empty()) {
+        throw CtlError(exit_usage, "several notices have an id that begins with " + begin);
+      }
+      found = id;
+    }
+    after = text_of(page, "next");
+  } while (!after.empty());
+  return found.empty() ? begin : found;
+}
+
+void show(Context& context, const std::string& typed) {
+  const std::string id = whole_id(context, typed);
   const Reply reply = context.get(context.org_path("/notices/" + encode(id)));
   if (context.print_json(reply)) return;
   const Json notice = parse_json(reply.body);
@@ -114,7 +122,7 @@ void show(Context& context, const std::string& id) {
     if (!value.empty()) facts.emplace_back(label, Table::Cell(value, style));
   };
   const std::string state = text_of(notice, "state");
-  add("kind", text_of(notice, "kind") + offset_text(number_of(notice, "offset")), Style::strong);
+  add("kind", text_of(notice, "kind") + offset_text(number_of(notice["offset"])), Style::strong);
   add("about", subject_of(notice));
   add("subject", text_of(notice, "subjectType") + " " + text_of(notice, "subjectId"));
   add("cycle", time_text(text_of(notice, "cycle")));
@@ -123,7 +131,7 @@ void show(Context& context, const std::string& id) {
   add("state", state, state_style(state));
   add("due", time_text(text_of(notice, "due")));
   add("written", time_text(text_of(notice, "created")));
-  add("tries", std::to_string(number_of(notice, "attempts")));
+  add("tries", std::to_string(number_of(notice["attempts"])));
   add("next try", time_text(text_of(notice, "nextAttempt")));
   add("over since", time_text(text_of(notice, "finished")));
   add("last answer", text_of(notice, "answer"));
@@ -132,13 +140,38 @@ void show(Context& context, const std::string& id) {
   context.print_facts(facts);
 }
 
-void requeue(Context& context, const std::vector<std::string>& ids) {
-  for (const std::string& id : ids) {
-    const Reply reply = context.post("/admin/notices/" + encode(id) + "/requeue");
-    if (!context.print_json(reply)) {
-      context.line("Requeued for " + to_whom(parse_json(reply.body)) + "; it is tried at once.",
-                   Style::good);
+std::vector<std::string> all_failed(Context& context) {
+  std::vector<std::string> ids;
+  std::string after;
+  do {
+    std::string query = "/notices?state=failed&limit=1000";
+    if (!after.empty()) query += "&after=" + encode(after);
+    const Json page = parse_json(context.get(context.org_path(query)).body);
+    for (const Json& notice : items_of(page["items"])) ids.push_back(text_of(notice, "id"));
+    after = text_of(page, "next");
+  } while (!after.empty());
+  return ids;
+}
+
+void requeue(Context& context, const std::vector<std::string>& ids, bool all) {
+  const std::vector<std::string> wanted = all ? all_failed(context) : ids;
+  if (wanted.empty() && !all) {
+    throw CtlError(exit_usage, "which ones? Give their ids, or --all for all that failed");
+  }
+  Json answers = Json::array();
+  for (const std::string& id : wanted) {
+    const Reply reply =
+        context.post("/admin/notices/" + encode(whole_id(context, id)) + "/requeue");
+    Json notice = parse_json(reply.body);
+    if (!context.json) {
+      context.line("Requeued for " + to_whom(notice) + "; it is tried at once.", Style::good);
     }
+    answers.push(std::move(notice));
+  }
+  if (context.json) {
+    *context.out << Json::object({{"items", std::move(answers)}}).pretty() << '\n';
+  } else if (wanted.empty()) {
+    context.line("No notice has failed.", Style::faint);
   }
 }
 
@@ -155,13 +188,15 @@ void add_notices_commands(CLI::App& app, Context& context) {
 
   auto* showing = notices->add_subcommand("show", "One notice and what became of it");
   auto id = std::make_shared<std::string>();
-  showing->add_option("ID", *id, "The notice's id, from the list")->required();
+  showing->add_option("ID", *id, "The notice's id, or how it begins")->required();
   showing->callback([id, &context] { show(context, *id); });
 
   auto* again = notices->add_subcommand("requeue", "Try again what was given up");
   auto ids = std::make_shared<std::vector<std::string>>();
-  again->add_option("ID", *ids, "Ids of failed notices")->required();
-  again->callback([ids, &context] { requeue(context, *ids); });
+  auto all = std::make_shared<bool>(false);
+  auto* which = again->add_option("ID", *ids, "Ids of failed notices, or how they begin");
+  again->add_flag("--all", *all, "All that have failed")->excludes(which);
+  again->callback([ids, all, &context] { requeue(context, *ids, *all); });
 }
 
 }  // namespace sallyport::daemon::ctl

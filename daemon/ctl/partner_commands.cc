@@ -1,35 +1,22 @@
 // sallyportctl partner ..., pgp ... and ban ...
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
 
+#include "base/bytes.h"
 #include "base/secret.h"
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
 #include "daemon/http/json.h"
 
 namespace sallyport::daemon::ctl {
 namespace {
-
-std::string text_of(const Json& value) {
-  if (const auto* text = value.if_string()) return *text;
-  return value.is_null() ? "" : value.dump();
-}
-
-std::string joined(const Json& list, std::string_view when_empty = "") {
-  std::string out;
-  if (const auto* items = list.if_array()) {
-    for (const Json& item : *items) out += (out.empty() ? "" : ", ") + text_of(item);
-  }
-  return out.empty() ? std::string(when_empty) : out;
-}
-
-const Json::Array& items_of(const Json& list) {
-  static const Json::Array none;
-  const auto* items = list.if_array();
-  return items != nullptr ? *items : none;
-}
 
 /// A file's text; "-" is standard input.
 std::string read_input(const std::string& path) {
@@ -39,12 +26,27 @@ std::string read_input(const std::string& path) {
     text.assign(std::istreambuf_iterator<char>(std::cin), {});
   } else {
     std::ifstream file(path, std::ios::binary);
-    if (!file) throw CtlError(exit_usage, "cannot read " + path);
+    if (!file) {
+      throw CtlError(exit_failure, fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+    }
     text.assign(std::istreambuf_iterator<char>(file), {});
   }
   if (text.size() > most)
     throw CtlError(exit_usage, path + " is larger than 1 MiB: that is no key");
   return text;
+}
+
+/// An OpenPGP key as text: binary ones, as `gpg --export` makes them, are put into ASCII armour.
+std::string armoured(std::string key, std::string_view kind) {
+  if (key.empty() || static_cast<unsigned char>(key.front()) < 0x80) return key;
+  const std::string base64 = base::to_base64(key);
+  base::wipe(key);
+  std::string out = fmt::format("-----BEGIN PGP {} KEY BLOCK-----\n\n", kind);
+  constexpr std::size_t columns = 64;
+  for (std::size_t at = 0; at < base64.size(); at += columns) {
+    out += base64.substr(at, columns) + "\n";
+  }
+  return out + fmt::format("-----END PGP {} KEY BLOCK-----\n", kind);
 }
 
 std::string partner_path(Context& context, const std::string& name, const std::string& rest = "") {
@@ -53,6 +55,7 @@ std::string partner_path(Context& context, const std::string& name, const std::s
 
 void print_partner(Context& context, const Json& partner) {
   const bool active = partner["state"] == Json("ACTIVE");
+  const std::string policies = partner["policies"].dump();
   context.print_facts(
       {{"Partner", Table::Cell(text_of(partner["name"]), Style::strong)},
        {"State",
@@ -61,24 +64,23 @@ void print_partner(Context& context, const Json& partner) {
        {"Allowed addresses", joined(partner["allowedIps"], "any")},
        {"Authentication", text_of(partner["auth"]) +
                               (partner["hasPassword"] == Json(true) ? " (a password is set)" : "")},
-       {"Policies of its own", partner["policies"].dump()},
-       {"Created", text_of(partner["created"])}});
-  Table ssh({"SSH KEY", "LABEL", "TYPE", "FINGERPRINT", "LAST USED", "EXPIRES"});
+       {"Policies of its own", policies == "{}" ? "none" : policies},
+       {"Created", time_text(text_of(partner["created"])) + " UTC"}});
+  Table ssh({"SSH KEY", "LABEL", "TYPE", "FINGERPRINT", "LAST USED (UTC)", "EXPIRES (UTC)"});
   for (const Json& key : items_of(partner["sshKeys"])) {
     ssh.add({text_of(key["id"]), text_of(key["label"]), text_of(key["type"]),
              text_of(key["fingerprint"]),
-             key["lastUsed"].is_null() ? "never" : text_of(key["lastUsed"]),
-             key["expires"].is_null() ? "never" : text_of(key["expires"])});
+             time_or_never(key["lastUsed"]), time_or_never(key["expires"])});
   }
   context.line("");
   context.print(ssh, "No SSH keys: 'partner ssh-key add' gives it one.");
-  Table pgp({"PGP KEY", "LABEL", "FINGERPRINT", "CAN", "EXPIRES"});
+  Table pgp({"PGP KEY", "LABEL", "FINGERPRINT", "CAN", "EXPIRES (UTC)"});
   for (const Json& key : items_of(partner["pgpKeys"])) {
     std::string can = key["canSign"] == Json(true) ? "sign" : "";
     if (key["canEncrypt"] == Json(true)) can += can.empty() ? "encrypt" : ", encrypt";
     if (key["revoked"] == Json(true)) can = "revoked";
     pgp.add({text_of(key["id"]), text_of(key["label"]), text_of(key["fingerprint"]), can,
-             key["expires"].is_null() ? "never" : text_of(key["expires"])});
+             time_or_never(key["expires"])});
   }
   context.line("");
   context.print(pgp, "No PGP keys.");
@@ -268,7 +270,9 @@ void add_key_group(CLI::App& partner, Context& context, bool ssh) {
   if (ssh)
     add->add_option("--expires", input->expires, "Last day on which it is good, UTC: 2027-01-31");
   add->callback([=, &context] {
-    Json body = Json::object({{"key", read_input(input->file)}, {"label", input->label}});
+    std::string key = read_input(input->file);
+    if (!ssh) key = armoured(std::move(key), "PUBLIC");
+    Json body = Json::object({{"key", key}, {"label", input->label}});
     if (!input->expires.empty()) body.set("expires", input->expires);
     const Reply reply = context.post(partner_path(context, input->name, path), body.dump());
     show_changed(
@@ -315,7 +319,7 @@ void add_pgp(CLI::App& app, Context& context) {
       ->required();
   import->add_option("--label", input->label, "For lists");
   import->callback([=, &context] {
-    std::string secret = read_input(input->file);
+    std::string secret = armoured(read_input(input->file), "PRIVATE");
   Json body = Json::object({{"key", secret}, {"label", input->label}});
   base::wipe(secret);
   const Reply reply = context.post("/admin/pgp-keys/import", body.dump());
@@ -325,10 +329,10 @@ pgp->add_subcommand("list", "Our keys")->callback([&context] {
   const Reply reply = context.get("/admin/pgp-keys");
   if (context.print_json(reply)) return;
   const Json answer = parse_json(reply.body);
-  Table table({"FINGERPRINT", "LABEL", "ADDED", "EXPIRES"});
+  Table table({"FINGERPRINT", "LABEL", "ADDED (UTC)", "EXPIRES (UTC)"});
   for (const Json& key : items_of(answer["items"])) {
-    table.add({text_of(key["fingerprint"]), text_of(key["label"]), text_of(key["added"]),
-               key["expires"].is_null() ? "never" : text_of(key["expires"])});
+    table.add({text_of(key["fingerprint"]), text_of(key["label"]),
+               time_text(text_of(key["added"])), time_or_never(key["expires"])});
   }
   context.print(table, "No key of ours: 'pgp init' makes one.");
 });
@@ -349,9 +353,9 @@ void add_bans(CLI::App& app, Context& context) {
     const Reply reply = context.get("/admin/bans");
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
-    Table table({"ADDRESS", "SINCE", "UNTIL", "REASON"});
+    Table table({"ADDRESS", "SINCE (UTC)", "UNTIL (UTC)", "REASON"});
     for (const Json& one : items_of(answer["items"])) {
-      table.add({text_of(one["address"]), text_of(one["since"]), text_of(one["until"]),
+      table.add({text_of(one["address"]), time_text(text_of(one["since"])), time_text(text_of(one["until"])),
                  text_of(one["reason"])});
     }
     context.print(table, "Nobody is banned.");

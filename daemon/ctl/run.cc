@@ -1,10 +1,13 @@
 // sallyportctl's main: the options of every command, then the command's own callback.
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 
+#include "daemon/config/nearest.h"
 #include "daemon/ctl/command.h"
 #include "daemon/ctl/completion.h"
 #include "daemon/http/json.h"
@@ -49,6 +52,59 @@ void take_one_value_each(CLI::App& command) {
   }
 }
 
+/// "sallyportctl key list": the command as far as the line named one.
+const CLI::App& named_command(const CLI::App& app, std::string& path) {
+  const CLI::App* command = &app;
+  path = app.get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    path += " " + command->get_name();
+  }
+  return *command;
+}
+
+/// The word of the line that nobody took, as it was typed; the first of several.
+std::string unknown_word(const CLI::App& app, int argc, const char* const* argv) {
+  const std::vector<std::string> left = app.remaining(true);
+  for (int i = 1; i < argc; ++i) {
+    if (std::find(left.begin(), left.end(), argv[i]) != left.end()) return argv[i];
+  }
+  return "";
+}
+
+/// What was typed wrong in one sentence, with what was probably meant.
+std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, int argc,
+                          const char* const* argv) {
+  std::string path;
+  const CLI::App& command = named_command(app, path);
+  const std::string help = fmt::format(" ('{} --help' explains it)", path);
+  const std::string word = unknown_word(app, argc, argv);
+  if (word.empty()) return error.what() + help;
+  std::vector<std::string> known;
+  if (word.front() == '-') {
+    for (const CLI::App* at = &command; at != nullptr; at = at->get_parent()) {
+      for (const CLI::Option* option : at->get_options()) {
+        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+      }
+    }
+    return fmt::format("there is no option '{}'{}{}", word, did_you_mean(word, known), help);
+  }
+  for (const CLI::App* sub : visible_commands(command)) known.push_back(sub->get_name());
+  if (known.empty()) return fmt::format("'{}' was not expected{}", word, help);
+  return fmt::format("there is no command '{}'{}{}", word, did_you_mean(word, known), help);
+}
+
+int complain(const CLI::App& app, const CLI::ParseError& error, int argc, const char* const* argv) {
+  std::string path;
+  const CLI::App& command = named_command(app, path);
+  if (!visible_commands(command).empty() && app.remaining(true).empty()) {
+    std::cerr << command.help();  // nothing was named: show what there is
+  } else {
+    std::cerr << "sallyportctl: " << usage_problem(app, error, argc, argv) << '\n';
+  }
+  return exit_usage;
+}
+
 int run(int argc, const char* const* argv) {
   CLI::App app(description, "sallyportctl");
   app.footer(footer);
@@ -84,8 +140,9 @@ int run(int argc, const char* const* argv) {
     app.parse(argc, argv);
     return exit_ok;
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, std::cout, std::cerr);
-    return code == 0 ? exit_ok : exit_usage;
+    if (error.get_exit_code() != 0) return complain(app, error, argc, argv);
+    app.exit(error, std::cout, std::cerr);  // --help and --version
+    return exit_ok;
   }
 }
 
@@ -95,7 +152,8 @@ int run_ctl(int argc, const char* const* argv) {
   try {
     return run(argc, argv);
   } catch (const CtlError& error) {
-    std::cerr << "sallyportctl: " << error.what() << '\n';
+    // Without a sentence everything was said already.
+    if (*error.what() != '\0') std::cerr << "sallyportctl: " << error.what() << '\n';
     return error.exit_code();
   } catch (const JsonError& error) {
     std::cerr << "sallyportctl: the daemon's answer is no JSON that I understand: " << error.what()

@@ -5,38 +5,12 @@
 #include <memory>
 
 #include "base/instant.h"
+#include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
 #include "daemon/http/json.h"
 
 namespace sallyport::daemon::ctl {
 namespace {
-
-std::string text_of(const Json& value) {
-  if (const auto* text = value.if_string()) return *text;
-  return value.is_null() ? "" : value.dump();
-}
-
-std::int64_t number_of(const Json& value) {
-  const auto* number = value.if_int();
-  return number == nullptr ? 0 : *number;
-}
-
-bool is_true(const Json& value) {
-  const bool* flag = value.if_bool();
-  return flag != nullptr && *flag;
-}
-
-std::optional<base::Instant> instant_of(const Json& milliseconds) {
-  const auto* number = milliseconds.if_int();
-  if (number == nullptr) return std::nullopt;
-  return base::from_unix(*number / 1000);
-}
-
-const Json::Array& items_of(const Json& list) {
-  static const Json::Array none;
-  const auto* items = list.if_array();
-  return items == nullptr ? none : *items;
-}
 
 void show_health(Context& context, const Json& status) {
   const base::Instant now = instant_of(status["clock"]["now"]).value_or(base::Instant{});
@@ -114,6 +88,23 @@ void show_status(Context& context) {
   context.print(table);
 }
 
+/// For monitoring: one line that says what is wrong, and the exit status.
+void check_status(Context& context) {
+  const Reply reply = context.get("/admin/status");
+  const Json status = parse_json(reply.body);
+  const bool healthy = is_true(status["healthy"]);
+  if (!context.print_json(reply)) {
+    std::string line = healthy ? "Sallyport is well." : "Sallyport needs attention:";
+    const char* before = " ";
+    for (const Json& condition : items_of(status["health"])) {
+      line += before + text_of(condition["name"]) + " (" + text_of(condition["sentence"]) + ")";
+      before = "; ";
+    }
+    context.line(line, healthy ? Style::good : Style::bad);
+  }
+  if (!healthy) throw CtlError(exit_failure, "");
+}
+
 void show_clock(Context& context, const Reply& reply) {
   if (context.print_json(reply)) return;
   const Json clock = parse_json(reply.body);
@@ -183,7 +174,10 @@ void add_host_keys(CLI::App& app, Context& context) {
 
 void add_status_commands(CLI::App& app, Context& context) {
   auto* status = app.add_subcommand("status", "Is all well, what runs when, what needs attention");
-  status->callback([&context] { show_status(context); });
+  const auto check = std::make_shared<bool>(false);
+  status->add_flag("--check", *check,
+                   "For monitoring: one line, and exit status 1 if anything needs attention");
+  status->callback([check, &context] { *check ? check_status(context) : show_status(context); });
   add_clock(app, context);
   add_sessions(app, context);
   add_host_keys(app, context);

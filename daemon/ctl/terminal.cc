@@ -31,7 +31,20 @@ std::string_view colour_of(Style style) {
   return "";
 }
 
-/// Text that a partner or an API client chose must not drive the terminal.
+std::string painted(std::string_view text, Style style, bool colour) {
+  const std::string_view code = colour_of(style);
+  if (!colour || code.empty()) return std::string(text);
+  return std::string(code) + std::string(text) + "\x1b[0m";
+}
+
+/// As wide as a terminal shows it, one column a code point.
+std::string padded(const std::string& text, std::size_t width) {
+  const std::size_t length = base::utf8_length(text);
+  return text + std::string(width > length ? width - length : 0, ' ');
+}
+
+}  // namespace
+
 std::string visible(std::string_view text) {
   if (!base::is_utf8(text)) {
     std::string out;
@@ -53,20 +66,6 @@ std::string visible(std::string_view text) {
   }
   return out;
 }
-
-std::string painted(std::string_view text, Style style, bool colour) {
-  const std::string_view code = colour_of(style);
-  if (!colour || code.empty()) return std::string(text);
-  return std::string(code) + std::string(text) + "\x1b[0m";
-}
-
-/// As wide as a terminal shows it, one column a code point.
-std::string padded(const std::string& text, std::size_t width) {
-  const std::size_t length = base::utf8_length(text);
-  return text + std::string(width > length ? width - length : 0, ' ');
-}
-
-}  // namespace
 
 bool Context::print_json(const Reply& reply) {
   if (!json) return false;
