@@ -43,6 +43,8 @@ struct ServerOptions {
   unsigned max_tls_connections = 2000;  ///< 75 KB each, against 3 KB without TLS
   base::Seconds header_timeout{10};
   base::Seconds idle_timeout{120};
+  /// Of all requests' bodies together, while they come: anybody may send one.
+  std::uint64_t max_buffered_bytes = 256UL << 20;
   std::uint64_t max_body_bytes = 1 << 20;
 };
 

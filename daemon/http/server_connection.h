@@ -49,6 +49,7 @@ struct ServerContext {
   std::atomic<unsigned> queued{0};
   std::atomic<unsigned> connections{0};
   std::atomic<unsigned> tls_connections{0};
+  std::atomic<std::uint64_t> buffered{0};  ///< bytes of bodies
   std::atomic<bool> stopping{false};
   RequestIds ids;
 
@@ -64,6 +65,7 @@ inline constexpr std::chrono::seconds body_timeout{60};    // of at most max_bod
 inline constexpr std::chrono::seconds write_timeout{60};   // without any progress
 inline constexpr std::chrono::seconds linger_timeout{2};   // for a refused request's rest
 inline constexpr std::chrono::seconds crowded_timeout{1};  // when connections run out
+inline constexpr std::chrono::seconds crowded_body_timeout{5};
 
 enum class ConnectionState { handshake, idle, header, body, handling, writing, lingering };
 
@@ -87,7 +89,7 @@ class ConnectionBase {
         limit = crowded ? std::chrono::seconds(crowded_timeout) : options.header_timeout;
         break;
       case ConnectionState::body:
-        limit = body_timeout;
+        limit = crowded ? std::chrono::seconds(crowded_body_timeout) : body_timeout;
         break;
       case ConnectionState::writing:
         limit = write_timeout;
@@ -166,6 +168,7 @@ class Connection final : public ConnectionBase,
     thread_.connections.erase(this);
     --server_.connections;
     if constexpr (tls) --server_.tls_connections;
+    server_.buffered -= buffered_;
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -205,6 +208,7 @@ class Connection final : public ConnectionBase,
 
   void next_request() {
     request_.clear();
+    (void)count_body();
     parser_.emplace(request_, server_.options.max_body_bytes);
     if (buffer_.size() > 0) {  // pipelined
       enter(ConnectionState::header);
@@ -244,6 +248,7 @@ class Connection final : public ConnectionBase,
       if (error) return refuse(error);
       if (used == 0) break;
     }
+    if (!count_body()) return refuse_body();
     if (parser_->is_done()) return dispatch();
     if (request_.header_complete && state_ == ConnectionState::header) {
       enter(ConnectionState::body);
@@ -251,6 +256,25 @@ class Connection final : public ConnectionBase,
       if (request_.expects_continue) return send_continue();
     }
     read();
+  }
+
+  /// False if all bodies together are too much; an answered one does not count any more.
+  [[nodiscard]] bool count_body() {
+    const std::uint64_t size = request_.body.size();
+    const std::uint64_t all = server_.buffered += size - buffered_;
+    buffered_ = size;
+    return all <= server_.options.max_buffered_bytes || size == 0;
+  }
+
+  void refuse_body() {
+    keep_alive_ = false;
+    linger_ = true;
+    head_ = false;
+    request_.clear();
+    (void)count_body();
+    const int status = peer_.listener == Listener::verify_socket ? 401 : 503;
+    send(problem(status, "BUSY", "Too many bodies are being received: repeat this one later."),
+         server_.ids.next());
   }
 
   void send_continue() {
@@ -485,6 +509,7 @@ class Connection final : public ConnectionBase,
   std::string body_;
   std::optional<FileBody> file_;
   std::size_t written_ = 0;
+  std::uint64_t buffered_ = 0;  ///< of our body, in the server's count
   bool keep_alive_ = false;
   bool head_ = false;
   bool linger_ = false;

@@ -94,6 +94,13 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
       ec = boost::beast::http::error::header_limit;
       return;
     }
+    // Any other coding would be read as "no body" here and as a body by a proxy in front of us,
+    // and what follows as a request that the proxy never saw.
+    if (name == boost::beast::http::field::transfer_encoding &&
+        !boost::beast::iequals(value, "chunked")) {
+      ec = boost::beast::http::error::bad_transfer_encoding;
+      return;
+    }
     if (name == boost::beast::http::field::expect && boost::beast::iequals(value, "100-continue")) {
       request_.expects_continue = true;
     }

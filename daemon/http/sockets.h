@@ -36,7 +36,8 @@ struct TcpListener {
 [[nodiscard]] Peer identify_peer(int fd, Listener listener);
 
 /// The caller on admin.sock: root, members of `group` (as primary or supplementary group of the
-/// process), and our own user if `own_user`. CallerKind::none for everybody else.
+/// process), and our own user if `own_user`. CallerKind::none for everybody else, and for our own
+/// user whatever groups it is in: gpg runs as it.
 [[nodiscard]] Caller identify_local_caller(int fd, const Peer& peer, const std::string& group,
                                            bool own_user);
 

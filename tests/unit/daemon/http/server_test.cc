@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <grp.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -13,6 +16,7 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "daemon/http/sockets.h"
 #include "tests/unit/daemon/http/http_client.h"
 
 namespace sallyport::daemon {
@@ -205,6 +209,27 @@ TEST_F(ServerTest, RecognisesCallersOnTheAdminSocket) {
   EXPECT_EQ(facts.st_mode & 0777U, 0660U);
 }
 
+// gpg runs as the daemon's user, which the installation puts into the group of administrators.
+TEST_F(ServerTest, OurOwnUserIsNoAdministratorByItsGroups) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const auto is_administrator = [](gid_t primary, bool own_user) {
+    const group* const wanted = ::getgrnam("nogroup");
+    int ends[2] = {-1, -1};
+    if (wanted == nullptr || ::setgroups(1, &wanted->gr_gid) != 0 ||
+        ::setresgid(primary, primary, primary) != 0 || ::setresuid(65534, 65534, 65534) != 0 ||
+        ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) {
+      std::_Exit(3);
+    }
+    const Peer peer = identify_peer(ends[0], Listener::admin_socket);
+    const Caller caller = identify_local_caller(ends[0], peer, "nogroup", own_user);
+    std::_Exit(caller.kind == CallerKind::local ? 1 : 0);
+  };
+  EXPECT_EXIT(is_administrator(1, false), ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(is_administrator(::getgrnam("nogroup")->gr_gid, false), ::testing::ExitedWithCode(0),
+              "");
+  EXPECT_EXIT(is_administrator(1, true), ::testing::ExitedWithCode(1), "");
+}
+
 TEST_F(ServerTest, RefusesWhatIsNoHttpOrTooMuch) {
   start();
   struct Case {
@@ -222,6 +247,10 @@ TEST_F(ServerTest, RefusesWhatIsNoHttpOrTooMuch) {
         Case{"POST /body HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400},
         Case{"POST /body HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
         Case{"POST /body HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
+        Case{"POST /body HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\nGET /open HTTP/1.1\r\n\r\n",
+             400},
+        Case{"POST /body HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\nabc", 400},
+        Case{"POST /body HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400},
         Case{many + "\r\n", 431}, Case{"GET /open HTTP/1.1\r\nA: " + std::string(70'000, 'a'), 431},
         Case{"GET /" + std::string(70'000, 'a'), 431},
         Case{fmt::format("POST /body HTTP/1.1\r\nContent-Length: {}\r\n\r\n", large.size()) + large,
@@ -258,6 +287,31 @@ TEST_F(ServerTest, TakesBodiesUpToTheLimit) {
   client.send("POST /body HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
   EXPECT_EQ(client.read().status, 100);
   EXPECT_EQ(client.ask("abcd").body, "4");
+}
+
+TEST_F(ServerTest, BodiesTogetherHaveALimitToo) {
+  options_.max_buffered_bytes = 2'500'000;
+  start();
+  const std::string most(1'000'000, 'b');
+  const std::string request = "POST /body HTTP/1.1\r\nContent-Length: 1000001\r\n\r\n";
+  std::vector<HttpClient> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(tcp());
+    clients.back().send(request + most);
+  }
+  // Now all four are held, or some were not.
+  int taken = 0;
+  int refused = 0;
+  for (HttpClient& client : clients) {
+    const int status = client.ask("b").status;
+    taken += status == 200 ? 1 : 0;
+    refused += status == 503 ? 1 : 0;
+  }
+  EXPECT_GE(taken, 1);
+  EXPECT_GE(refused, 1);
+  EXPECT_EQ(taken + refused, 4);
+  clients.clear();
+  EXPECT_EQ(tcp().ask(request + most + "b").body, "1000001") << "what was answered does not count";
 }
 
 TEST_F(ServerTest, ClosesWhoeverSendsNothingOrHalf) {
