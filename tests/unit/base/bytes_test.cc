@@ -50,7 +50,10 @@ TEST(Utf8, TellsWellFormedFromMalformed) {
   EXPECT_TRUE(is_utf8("Größe 日本 \xF0\x9F\x94\x91"));
   for (const char* text :
        {"\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80", "\xFF"})
-    EXPECT_FALSE(is_utf8(text));
+    for (std::size_t before = 0; before < 20; ++before)
+      for (std::size_t after = 0; after < 10; ++after)
+        EXPECT_FALSE(is_utf8(std::string(before, 'a') + text + std::string(after, 'a')));
+  EXPECT_TRUE(is_utf8(std::string(20, 'a') + "Größe" + std::string(20, 'a')));
   EXPECT_EQ(utf8_length("Größe"), 5U);
 }
 
