@@ -6,19 +6,26 @@
 //
 // What cannot be set from outside of a process without a race is set here: resource limits (a
 // decompression bomb ends on a signal of the kernel's), a landlock that leaves it its home and what
-// programs need to run, and its own end when the thread that wanted it ends. Descriptors that are
-// open already (input, output, status) keep working; that is all that it gets of the files it
-// handles. Without --sallyport (GPGME calls it so, for work on keys) the limits are small and the
+// programs need to run, a filter of system calls that leaves it no network and no other process of
+// its user's, and its own end when the thread that wanted it ends. Descriptors that are open
+// already (input, output, status) keep working; that is all that it gets of the files it handles.
+// Without --sallyport (GPGME calls it so, for work on keys) the limits are small and the
 // home may be written.
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -112,6 +119,102 @@ void give_up_files(const char* directory, std::uint64_t rights) {
   ::close(ruleset);
 }
 
+#if defined(__x86_64__)
+constexpr std::uint32_t architecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint32_t architecture = AUDIT_ARCH_AARCH64;
+#else
+#error "which system calls are which is not known for this processor"
+#endif
+
+constexpr sock_filter load(std::size_t offset) {
+  return {BPF_LD | BPF_W | BPF_ABS, 0, 0, static_cast<std::uint32_t>(offset)};
+}
+constexpr sock_filter skip_unless(std::uint32_t value, std::uint8_t instructions) {
+  return {BPF_JMP | BPF_JEQ | BPF_K, 0, instructions, value};
+}
+constexpr sock_filter skip_if(std::uint32_t value, std::uint8_t instructions) {
+  return {BPF_JMP | BPF_JEQ | BPF_K, instructions, 0, value};
+}
+constexpr sock_filter end_with(std::uint32_t action) {
+  return {BPF_RET | BPF_K, 0, 0, action};
+}
+constexpr std::uint32_t refuse = SECCOMP_RET_ERRNO | EPERM;
+constexpr std::size_t call_number = offsetof(seccomp_data, nr);
+// Little-endian on both processors: the low half comes first, and what is compared is an int.
+constexpr std::size_t first_argument = offsetof(seccomp_data, args);
+constexpr std::size_t second_argument = first_argument + sizeof(std::uint64_t);
+
+/// A message may take gpg over. It then is a program of the daemon's user: no talking to other
+/// machines, no signals, limits or debugging of the user's other processes.
+void give_up_calls() {
+  const auto self = static_cast<std::uint32_t>(::getpid());  // execve() keeps it
+  std::array<sock_filter, 96> program{};
+  std::size_t length = 0;
+  const auto add = [&](const sock_filter& instruction) { program[length++] = instruction; };
+  const auto refuse_call = [&](long number) {
+    add(skip_unless(static_cast<std::uint32_t>(number), 1));
+    add(end_with(refuse));
+  };
+  /// Only with this value in its first argument.
+  const auto only_with = [&](long number, std::uint32_t value) {
+    add(skip_unless(static_cast<std::uint32_t>(number), 4));
+    add(load(first_argument));
+    add(skip_if(value, 1));
+    add(end_with(refuse));
+    add(end_with(SECCOMP_RET_ALLOW));
+  };
+  add(load(offsetof(seccomp_data, arch)));
+  add(skip_if(architecture, 1));
+  add(end_with(SECCOMP_RET_KILL_PROCESS));
+  add(load(call_number));
+#if defined(__x86_64__)
+  constexpr std::uint32_t x32 = 0x40000000;
+  add({BPF_JMP | BPF_JGE | BPF_K, 0, 1, x32});
+  add(end_with(refuse));
+#endif
+  only_with(SYS_socket, AF_UNIX);  // its agent's
+  only_with(SYS_socketpair, AF_UNIX);
+  only_with(SYS_tgkill, self);
+  only_with(SYS_prlimit64, 0);
+  // Whether the process behind a lock file still lives is asked with signal 0.
+  add(skip_unless(SYS_kill, 6));
+  add(load(first_argument));
+  add(skip_if(self, 3));
+  add(load(second_argument));
+  add(skip_if(0, 1));
+  add(end_with(refuse));
+  add(end_with(SECCOMP_RET_ALLOW));
+  for (const long number : {SYS_tkill,
+                            SYS_rt_sigqueueinfo,
+                            SYS_rt_tgsigqueueinfo,
+                            SYS_pidfd_open,
+                            SYS_pidfd_getfd,
+                            SYS_pidfd_send_signal,
+                            SYS_ptrace,
+                            SYS_process_vm_readv,
+                            SYS_process_vm_writev,
+                            SYS_kcmp,
+                            SYS_io_uring_setup,
+                            SYS_bpf,
+                            SYS_perf_event_open,
+                            SYS_userfaultfd,
+                            SYS_keyctl,
+                            SYS_add_key,
+                            SYS_request_key,
+                            SYS_mount,
+                            SYS_unshare,
+                            SYS_setns}) {
+    refuse_call(number);
+  }
+  add(end_with(SECCOMP_RET_ALLOW));
+  const sock_fprog filter{static_cast<unsigned short>(length), program.data()};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
+    if (errno == ENOSYS || errno == EINVAL) return;  // a kernel without; the rest remains
+    fail("install the filter of system calls");
+  }
+}
+
 const char* find_home(int argc, char** argv) {
   for (int i = 1; i + 1 < argc; ++i) {
     if (std::strcmp(argv[i], "--homedir") == 0) return argv[i + 1];
@@ -139,6 +242,7 @@ int main(int argc, char** argv) {
     give_up_files(find_home(argc, argv), all_rights);
   }
   take_on_limits(message.limits);
+  give_up_calls();
 
   char name[] = SALLYPORT_GPG;
   argv[0] = name;

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/landlock.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -128,6 +130,22 @@ Home::~Home() {
   stop();
 }
 
+namespace {
+
+/// sallyport-gpg goes on without where landlock cannot be had; here somebody is told.
+void warn_if_unfenced() {
+  constexpr std::uint32_t ask_version = LANDLOCK_CREATE_RULESET_VERSION;
+  if (::syscall(SYS_landlock_create_ruleset, nullptr, 0, ask_version) > 0) return;
+  base::log_warning(
+      "pgp.unfenced", {},
+      "gpg runs without the fence that keeps a hostile message from the files of this user: {}",
+      errno == EPERM ? "landlock is forbidden here; allow its system calls (SystemCallFilter= of "
+                       "sallyportd.service does)"
+                     : "this kernel has no landlock");
+}
+
+}  // namespace
+
 void Home::start() {
   if (::access(limiter_.c_str(), X_OK) != 0) {
     throw PgpError(fmt::format(
@@ -136,6 +154,7 @@ void Home::start() {
   }
   make_directories();
   probe();
+  warn_if_unfenced();
   ready_ = true;
 }
 
@@ -372,7 +391,7 @@ Home::Result Home::run_once(const GpgJob& job, const Agent& agent) const {
   request.input = job.text;
   constexpr std::size_t most_status = 1 << 20;
   constexpr std::size_t most_log = 16384;
-  request.captures = {{3, most_status}, {2, most_log}};
+  request.captures = {{3, most_status, true}, {2, most_log}};
   if (job.text_limit > 0) request.captures.push_back({1, job.text_limit});
   request.deadline = job.deadline;
 

@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <thread>
@@ -107,6 +110,40 @@ TEST_F(Limits, CpuLimitEndsIt) {
   EXPECT_TRUE(result.run.process.signal == SIGXCPU || result.run.process.signal == SIGKILL)
       << result.run.process.signal << result.run.log;
   fs::remove(input);
+}
+
+// What a message that took gpg over would want next: other machines, other processes of the user.
+TEST_F(Limits, GpgHasAFilterOfSystemCalls) {
+  EngineOptions options;
+  options.home = w.directory.path() / "gw";
+  const Home home(options);
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const base::UniqueFd input(ends[0]);
+  base::UniqueFd held(ends[1]);  // gpg waits for its end
+  const std::string limiter = home.limiter();
+  const std::string directory = options.home;
+  std::vector<const char*> arguments = {limiter.c_str(), "--homedir",      directory.c_str(),
+                                        "--batch",       "--list-packets", nullptr};
+  posix_spawn_file_actions_t actions;
+  ASSERT_EQ(::posix_spawn_file_actions_init(&actions), 0);
+  ASSERT_EQ(::posix_spawn_file_actions_adddup2(&actions, input.get(), 0), 0);
+  pid_t process = -1;
+  ASSERT_EQ(::posix_spawn(&process, limiter.c_str(), &actions, nullptr,
+                          const_cast<char* const*>(arguments.data()), environ),
+            0);
+  ::posix_spawn_file_actions_destroy(&actions);
+  const fs::path facts = fs::path("/proc") / std::to_string(process);
+  const auto until = std::chrono::steady_clock::now() + 20s;
+  std::string status;
+  while (std::chrono::steady_clock::now() < until) {
+    status = base::read_file(facts / "status");
+    if (status.starts_with("Name:\tgpg\n")) break;
+    ::sched_yield();
+  }
+  EXPECT_THAT(status, HasSubstr("\nSeccomp:\t2\n"));
+  held.reset();
+  ASSERT_EQ(::waitpid(process, nullptr, 0), process);
 }
 
 TEST_F(Limits, GpgSeesNeitherSecretKeysNorOtherFiles) {
