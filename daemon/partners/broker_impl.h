@@ -68,6 +68,9 @@ class BrokerServer::Impl {
  private:
   // --- broker_server.cc: the loop
   void run();
+  /// Waits for events and handles them; false: the end.
+  bool lead();
+  void resume_paused();
   void accept_all();
   void read(const ConnectionPtr& connection);
   void closed(const ConnectionPtr& connection);
@@ -77,7 +80,8 @@ class BrokerServer::Impl {
   [[nodiscard]] bool may_be_control(const ConnectionPtr& connection);
   /// Ends a connection that sent what an honest process of the front never sends.
   void out_of_order(const ConnectionPtr& connection, std::string_view what);
-  /// Runs `job` on a worker; too many at once stop the reading of this connection.
+  /// Runs `job` on a worker, or on this thread when it has handed the lead on; too many at once
+  /// stop the reading of this connection.
   void in_background(const ConnectionPtr& connection, std::function<void()> job);
   void job_done(const ConnectionPtr& connection);
   void answer(const ConnectionPtr& connection, std::uint32_t id, const sftp::Message& message,
@@ -138,7 +142,11 @@ class BrokerServer::Impl {
   std::unique_ptr<AuditWriter> audit_;
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<PasswordQueue> passwords_;
-  std::thread loop_;
+  /// One of them waits for events at a time, and hands that on before it works on one itself: a
+  /// message that has to be answered soon does not wait for another thread to wake up.
+  std::vector<std::thread> loops_;
+  std::mutex lead_;
+  std::atomic<unsigned> free_loops_{0};  ///< that lead, or wait to lead
   std::thread recovery_;
 };
 

@@ -22,7 +22,12 @@ namespace sallyport::daemon {
 namespace {
 
 constexpr unsigned most_inflight = 32;
+// One that leads and two at work are what a machine of few cores can use.
+constexpr unsigned loop_threads = 3;
 constexpr std::size_t bans_a_packet = 500;
+
+// What the leading thread is going to work on when it has handed the lead on.
+thread_local std::function<void()>* next_job = nullptr;
 
 uid_t user_id(const std::string& name) {
   const passwd* found = ::getpwnam(name.c_str());
@@ -115,7 +120,8 @@ void BrokerServer::Impl::start() {
   auto left = left_sessions();
   recovery_ =
       std::thread([this, left = std::move(left)]() mutable { recover_left(std::move(left)); });
-  loop_ = std::thread([this] { run(); });
+  free_loops_ = loop_threads;
+  for (unsigned i = 0; i < loop_threads; ++i) loops_.emplace_back([this] { run(); });
 }
 
 void BrokerServer::Impl::stop() {
@@ -131,7 +137,8 @@ void BrokerServer::Impl::stop() {
   }
   changed_.notify_all();
   poke();
-  if (loop_.joinable()) loop_.join();
+  for (std::thread& loop : loops_) loop.join();
+  loops_.clear();
   if (recovery_.joinable()) recovery_.join();
   if (passwords_) passwords_->stop();
   if (workers_) workers_->stop();
@@ -150,46 +157,67 @@ void BrokerServer::Impl::poke() noexcept {
 }
 
 void BrokerServer::Impl::run() {
-  std::array<epoll_event, 128> events{};
   for (;;) {
-    const int count =
-        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
-    if (count < 0 && errno != EINTR) {
-      base::log_error("broker.loop", {}, "Waiting for the SFTP front failed: {}",
-                      std::strerror(errno));
-      return;
+    std::function<void()> job;
+    {
+      const std::lock_guard lead_lock(lead_);
+      next_job = &job;
+      const bool goes_on = lead();
+      next_job = nullptr;
+      if (!goes_on) return;
     }
-    for (int i = 0; i < count; ++i) {
-      const int fd = events[static_cast<std::size_t>(i)].data.fd;
-      if (fd == listener_.get()) {
-        accept_all();
-        continue;
-      }
-      if (fd == poked_.get()) {
-        std::uint64_t ignored = 0;
-        static_cast<void>(!::read(poked_.get(), &ignored, sizeof(ignored)));
-        std::vector<ConnectionPtr> resumed;
-        {
-          const std::lock_guard lock(mutex_);
-          if (stopping_) return;
-          resumed.swap(to_resume_);
-        }
-        for (const ConnectionPtr& connection : resumed) {
-          epoll_event event{};
-          event.events = EPOLLIN;
-          event.data.fd = connection->fd.get();
-          ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
-        }
-        continue;
-      }
-      ConnectionPtr connection;
-      {
-        const std::lock_guard lock(mutex_);
-        const auto found = connections_.find(fd);
-        if (found != connections_.end()) connection = found->second;
-      }
-      if (connection) read(connection);
+    if (!job) continue;
+    job();
+    ++free_loops_;
+  }
+}
+
+bool BrokerServer::Impl::lead() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return false;
+  }
+  std::array<epoll_event, 128> events{};
+  const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+  if (count < 0 && errno != EINTR) {
+    base::log_error("broker.loop", {}, "Waiting for the SFTP front failed: {}",
+                    std::strerror(errno));
+    return false;
+  }
+  for (int i = 0; i < count; ++i) {
+    const int fd = events[static_cast<std::size_t>(i)].data.fd;
+    if (fd == listener_.get()) {
+      accept_all();
+      continue;
     }
+    if (fd == poked_.get()) {
+      resume_paused();
+      continue;
+    }
+    ConnectionPtr connection;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = connections_.find(fd);
+      if (found != connections_.end()) connection = found->second;
+    }
+    if (connection) read(connection);
+  }
+  return true;
+}
+
+void BrokerServer::Impl::resume_paused() {
+  std::uint64_t ignored = 0;
+  static_cast<void>(!::read(poked_.get(), &ignored, sizeof(ignored)));
+  std::vector<ConnectionPtr> resumed;
+  {
+    const std::lock_guard lock(mutex_);
+    resumed.swap(to_resume_);
+  }
+  for (const ConnectionPtr& connection : resumed) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = connection->fd.get();
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
   }
 }
 
@@ -280,7 +308,7 @@ void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::fun
       ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
     }
   }
-  workers_->submit([this, connection, job = std::move(job)] {
+  auto whole = [this, connection, job = std::move(job)] {
     try {
       job();
     } catch (const std::exception& error) {
@@ -288,7 +316,14 @@ void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::fun
                       error.what());
     }
     job_done(connection);
-  });
+  };
+  // Somebody has to be left to lead.
+  if (next_job != nullptr && !*next_job && free_loops_ > 1) {
+    --free_loops_;
+    *next_job = std::move(whole);
+  } else {
+    workers_->submit(std::move(whole));
+  }
 }
 
 void BrokerServer::Impl::job_done(const ConnectionPtr& connection) {
