@@ -135,8 +135,13 @@ Capabilities read_capabilities(std::string_view answer) {
   return found;
 }
 
+/// An address: "127.example.com" is a name like any other.
+bool is_loopback_v4(const std::string& host) {
+  return host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos;
+}
+
 bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
+  return host == "localhost" || host == "::1" || is_loopback_v4(host);
 }
 
 std::string machine_name() {

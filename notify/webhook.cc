@@ -41,8 +41,13 @@ std::string secret_bytes(const base::Secret& secret) {
   return std::move(*bytes);
 }
 
+/// An address: "127.example.com" is a name like any other.
+bool is_loopback_v4(const std::string& host) {
+  return host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos;
+}
+
 bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
+  return host == "localhost" || host == "::1" || host == "[::1]" || is_loopback_v4(host);
 }
 
 Poco::Timespan timespan(std::chrono::milliseconds time) {

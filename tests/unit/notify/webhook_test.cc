@@ -165,6 +165,7 @@ TEST(Webhook, SettingsThatCannotWorkAreRefused) {
   refused("", secret);
   refused("ftp://example.com/", secret);
   refused("http://example.com/", secret);
+  refused("http://127.example.com/", secret);  // a name like any other
   refused("https://user:pass@example.com/", secret);
   refused("https://", secret);
   refused("https://example.com/\r\nX: y", secret);
