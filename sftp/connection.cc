@@ -61,6 +61,11 @@ class Connection {
     if (!ssh_ || ssh_bind_accept_fd(setup_.bind, ssh_.get(), setup_.peer.get()) != SSH_OK) return 1;
     // From here on libssh closes it.
     (void)setup_.peer.release();
+    // Data of a stranger's choice beside our own, compressed together, tells about our own; and a
+    // decompressor is one more thing to attack. ("no" would only mean: not at first.)
+    for (const auto option : {SSH_OPTIONS_COMPRESSION_C_S, SSH_OPTIONS_COMPRESSION_S_C}) {
+      if (ssh_options_set(ssh_.get(), option, "none") != SSH_OK) return 1;
+    }
     // Before the key exchange: PuTTY and its kin send their first request together with its end.
     prepare_login();
     if (ssh_handle_key_exchange(ssh_.get()) != SSH_OK) return gone_before_login();
@@ -114,6 +119,10 @@ class Connection {
     login.enter_partner = [this](base::UniqueFd directory, LoginAnswer answer) {
       setup_.sandbox->enter_after_login(directory.get());
       context_.emplace(*broker_, std::move(directory), std::move(answer), &*hash_thread_);
+      context_->peer_gone = [this] {
+        pollfd entry{peer_copy_.get(), POLLRDHUP, 0};
+        return ::poll(&entry, 1, 0) == 1 && entry.revents != 0;
+      };
     };
     login.open_channel = [this]() -> ssh_channel { return open_channel(); };
     login_.emplace(ssh_.get(), broker_ ? &*broker_ : nullptr, std::move(login));
@@ -122,13 +131,17 @@ class Connection {
   bool log_in() {
     event_.reset(ssh_event_new());
     if (!event_ || ssh_event_add_session(event_.get(), ssh_.get()) != SSH_OK) return false;
-    UnansweredRequests unanswered(ssh_.get());
+    login_requests_.emplace(ssh_.get());
     while (!login_->over()) {
-      if (ssh_event_dopoll(event_.get(), 1000) == SSH_ERROR || !ssh_is_connected(ssh_.get())) break;
-      if (unanswered.any()) login_->bad_signature(unanswered.user());
+      if (ssh_event_dopoll(event_.get(), 1000) == SSH_ERROR || gone()) break;
+      if (login_requests_->any()) login_->bad_signature(login_requests_->user());
+      login_->count_requests(login_requests_->seen());
       if (broker_ && broker_->ended()) break;
     }
-    if (login_->logged_in()) return true;
+    if (login_->logged_in()) {
+      login_requests_.reset();
+      return true;
+    }
     const std::string why = broker_ && broker_->ended()
                                 ? "The service is temporarily unavailable, please try again later"
                                 : login_->why_over();
@@ -217,8 +230,7 @@ class Connection {
           timeout = static_cast<int>(std::min<std::int64_t>(idle.count() + 1, 3600 * 1000));
       }
       const std::uint64_t before = socket_bytes_.in_bytes;
-      if (ssh_event_dopoll(event_.get(), timeout) == SSH_ERROR) return "closed";
-      if (!ssh_is_connected(ssh_.get())) return "closed";
+      if (ssh_event_dopoll(event_.get(), timeout) == SSH_ERROR || gone()) return "closed";
       streaming = socket_bytes_.in_bytes - before == libssh_read_size &&
                   round % rounds_a_look != 0 && !context_->throttle.limits();
       // Asked of the socket only when there is something to hear: a call a packet is a call too
@@ -230,6 +242,12 @@ class Connection {
   [[nodiscard]] std::chrono::milliseconds idle_left(SteadyClock::time_point now) const {
     const auto limit = std::chrono::seconds(context_->login.limits.idle_seconds);
     return std::chrono::duration_cast<std::chrono::milliseconds>(activity_.last + limit - now);
+  }
+
+  // After a message that must not come now libssh is deaf, but does not hang up.
+  [[nodiscard]] bool gone() const {
+    return !ssh_is_connected(ssh_.get()) ||
+           (ssh_get_status(ssh_.get()) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0;
   }
 
   void wait_for_daemon(std::chrono::milliseconds time) {
@@ -261,14 +279,18 @@ class Connection {
     }
   }
 
+  [[nodiscard]] std::uint32_t requests_handled() const {
+    return login_->requests() + (login_requests_ ? login_requests_->seen() : 0);
+  }
+
   void disconnect(const std::string& sentence) {
     if (!ssh_ || !ssh_is_connected(ssh_.get())) return;
     set_grace(goodbye_seconds);
     // libssh writes only after it has seen that the socket takes something, and ssh_disconnect()
     // does not wait for that. A request that comes meanwhile is answered, and uses the chance up.
     for (int i = 0; i < 10; ++i) {
-      const std::uint32_t requests = login_->requests();
-      if (ssh_event_dopoll(event_.get(), 20) == SSH_ERROR || login_->requests() == requests) break;
+      const std::uint32_t requests = requests_handled();
+      if (ssh_event_dopoll(event_.get(), 20) == SSH_ERROR || requests_handled() == requests) break;
     }
     ssh_session_set_disconnect_message(ssh_.get(), sentence.c_str());
     close_gently();
@@ -292,6 +314,7 @@ class Connection {
   std::optional<SessionContext> context_;
   SshSession ssh_;
   std::optional<Login> login_;
+  std::optional<UnansweredRequests> login_requests_;  ///< until the login
   bool key_exchange_done_ = false;
   SshEvent event_;
   ssh_counter_struct socket_bytes_{};

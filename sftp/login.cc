@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/bytes.h"
 #include "sftp/packet.h"
@@ -16,6 +17,9 @@ namespace {
 constexpr std::chrono::seconds answer_deadline{20};
 // Clients offer each key of an agent by a probe. More than this is no agent but a search.
 constexpr std::uint32_t most_probes = 30;
+// Of any kind: methods that we do not know are refused without a call to us, so they are only
+// counted.
+constexpr std::uint32_t most_requests = 100;
 constexpr std::uint32_t least_rsa_bits = 2048;
 constexpr const char* unavailable =
     "The service is temporarily unavailable, please try again later";
@@ -78,6 +82,13 @@ Login::Login(ssh_session session, BrokerClient* broker, LoginSetup setup)
                                        void* self) {
     return static_cast<Login*>(self)->on_key(user, key, state);
   };
+  callbacks_.auth_none_function = [](ssh_session, const char* user, void* self) {
+    return static_cast<Login*>(self)->on_none(user);
+  };
+  // Without it libssh begins a Kerberos login of its own, which asks the system for keys.
+  callbacks_.gssapi_select_oid_function = [](ssh_session, const char*, int, ssh_string*, void*) {
+    return static_cast<ssh_string>(nullptr);
+  };
   callbacks_.service_request_function = [](ssh_session, const char* service, void* self) {
     return static_cast<Login*>(self)->on_service(service);
   };
@@ -91,7 +102,28 @@ Login::Login(ssh_session session, BrokerClient* broker, LoginSetup setup)
 
 int Login::on_service(const char* service) {
   ++requests_;
-  return std::strcmp(service, "ssh-userauth") == 0 ? 0 : -1;
+  if (std::strcmp(service, "ssh-userauth") == 0) return 0;
+  // libssh would leave the peer without an answer.
+  if (!over()) {
+    why_over_ = "This service is not offered";
+    reason_ = "service";
+  }
+  return -1;
+}
+
+// The usual way to ask which methods there are. Once; after that it is an attempt like any other.
+int Login::on_none(const char* user) {
+  ++requests_;
+  if (over()) return SSH_AUTH_DENIED;
+  user_ = std::string_view(user).substr(0, 255);
+  if (!std::exchange(asked_for_methods_, true)) return SSH_AUTH_DENIED;
+  return denied(false);
+}
+
+void Login::count_requests(std::uint32_t count) {
+  if (over() || count < most_requests) return;
+  why_over_ = "Too many authentication failures";
+  reason_ = "max_attempts";
 }
 
 void Login::introduce() {
@@ -136,7 +168,7 @@ int Login::on_key(const char* user, ssh_key key, char state) {
 
 int Login::ask(LoginQuery query) {
   ++requests_;
-  if (over() && !logged_in_) return SSH_AUTH_DENIED;
+  if (over()) return SSH_AUTH_DENIED;
   if (broker_ == nullptr) {
     why_over_ = unavailable;
     return SSH_AUTH_DENIED;

@@ -38,6 +38,8 @@ class Login {
 
   /// A request was not answered, since its signature (or key) is none: the connection is over.
   void bad_signature(const std::string& user);
+  /// `count` login requests have come in all, with those that libssh answers by itself.
+  void count_requests(std::uint32_t count);
 
   [[nodiscard]] bool logged_in() const { return logged_in_; }
   /// True when there is nothing more to wait for.
@@ -54,6 +56,7 @@ class Login {
   int on_password(const char* user, const char* password);
   int on_key(const char* user, ssh_key key, char state);
   int on_service(const char* service);
+  int on_none(const char* user);
   int ask(LoginQuery query);
   int denied(bool probe);
   void introduce();
@@ -68,6 +71,7 @@ class Login {
   std::uint32_t requests_ = 0;
   std::uint32_t failures_ = 0;
   std::uint32_t probes_ = 0;
+  bool asked_for_methods_ = false;
   std::string user_;
   std::string proven_user_;
   std::string proven_key_;

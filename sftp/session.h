@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -64,6 +65,8 @@ struct SessionContext {
         throttle(login.limits.bytes_per_second) {}
 
   BrokerClient& broker;
+  /// Asked during work that goes on for long without a word from the peer. May be empty.
+  std::function<bool()> peer_gone;
   LoginAnswer login;
   Tree tree;
   Staging staging;

@@ -209,7 +209,8 @@ Code Session::write_at(Handle& handle, std::uint64_t offset, std::span<const std
     done += static_cast<std::size_t>(count);
   }
   const int error = errno;
-  const std::uint64_t reached = std::max(length, offset + done);
+  // What could not be written at all, far behind the end, makes the file no longer.
+  const std::uint64_t reached = done > 0 ? std::max(length, offset + done) : length;
   if (end > length) context_.quota.give(end - reached, 0);
   length = reached;
   handle.bytes_written += done;
@@ -280,6 +281,7 @@ void Session::copy_data(Request& request) {
   std::uint64_t left = wanted == 0 ? largest_offset : wanted;  // 0 is "to the end"
   while (left > 0 && offset < largest_offset) {
     if (context_.broker.ended()) throw BrokerError("The daemon has ended this session.");
+    if (context_.peer_gone && context_.peer_gone()) return reply(request, Code::failure);
     const ssize_t count =
         ::pread(from->descriptor(), buffer.data(), std::min<std::uint64_t>(left, buffer.size()),
                 static_cast<off_t>(offset));

@@ -35,6 +35,7 @@ void UnansweredRequests::logged(const char* text) {
   }
   if (!line.ends_with(login_request)) return;
   look();
+  ++seen_;
   waits_ = true;
   sent_before_ = packets_.out_packets;
 }

@@ -25,6 +25,8 @@ class UnansweredRequests {
 
   /// To be asked between two rounds of events.
   [[nodiscard]] bool any();
+  /// Login requests that have come, answered or not.
+  [[nodiscard]] std::uint32_t seen() const { return seen_; }
   /// Of the last login request; what a peer claims.
   [[nodiscard]] const std::string& user() const { return user_; }
 
@@ -37,6 +39,7 @@ class UnansweredRequests {
   std::string user_;
   bool waits_ = false;
   bool any_ = false;
+  std::uint32_t seen_ = 0;
   std::uint64_t sent_before_ = 0;
 };
 
