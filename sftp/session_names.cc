@@ -287,8 +287,11 @@ void Session::rename_to(Request& request, bool replace) {
     }
   }
   if (from->area() == Area::incoming) return rename_incoming(request, *from, *to, replace);
+  // What somebody on the host put here (a link, a pipe) is not there, and so is neither renamed nor
+  // replaced.
+  if (!context_.tree.status(*from)) return reply_errno(request, errno);
   const auto replaced = replace ? context_.tree.status(*to) : std::nullopt;
-  if (!context_.tree.rename(*from, *to, replace ? 0 : RENAME_NOREPLACE))
+  if (!context_.tree.rename(*from, *to, replaced ? 0 : RENAME_NOREPLACE))
     return reply_errno(request, errno);
   if (replaced && from->text() != to->text()) {
     context_.quota.give(
