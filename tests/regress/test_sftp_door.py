@@ -1,13 +1,19 @@
-"""What strangers meet before they are let in: algorithms, bad signatures, and what the log says to fail2ban."""
+"""What strangers meet before they are let in: algorithms, bad signatures, what the log says to fail2ban, and that a
+crowd at the door, or somebody who stands in it, keeps nobody else out."""
+import concurrent.futures
+import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 
 import paramiko
 import pytest
 
 from conftest import TESTS, wait_for
+from ssh_wire import F_CREAT, F_TRUNC, F_WRITE, READ, U64, WRITE, Raw, Wire, children, packed
 
 
 def needed(program, package):
@@ -118,3 +124,168 @@ def test_ssh_audit_finds_nothing_to_blame(instance):
     assert "kex-strict-s-v00@openssh.com" in everything and "(kex) curve25519-sha256" in everything
     for weak in ("sha1", "-cbc", "3des", "arcfour", "hmac-md5", "ssh-rsa ", "dss", "group14"):
         assert weak not in re.sub(r"\(fin\).*", "", everything), weak
+
+
+def algorithms_offered(instance):
+    """What nmap sees, by kind."""
+    program = needed("nmap", "nmap")
+    found = subprocess.run([program, "-Pn", "-p", instance.env["SFTP_PORT"], "--script", "+ssh2-enum-algos", "-oN", "-", instance.env["SFTP_HOST"]],
+                           text=True, capture_output=True, check=True).stdout
+    kinds, kind = {}, None
+    for line in found.splitlines():
+        if heading := re.match(r"\|_?\s+(\w+): \(\d+\)", line):
+            kinds[kind := heading[1]] = []
+        elif kind and (entry := re.match(r"\|_?\s{6,}(\S+)", line)):
+            kinds[kind].append(entry[1])
+    assert len(kinds) == 5, found
+    return kinds
+
+
+def test_nmap_sees_modern_algorithms_alone(instance):
+    kinds = algorithms_offered(instance)
+    assert "kex-strict-s-v00@openssh.com" in kinds["kex_algorithms"] and "curve25519-sha256" in kinds["kex_algorithms"]
+    assert kinds["server_host_key_algorithms"] and kinds["encryption_algorithms"] and kinds["mac_algorithms"]
+    for name in [name for names in kinds.values() for name in names]:
+        for weak in ("sha1", "cbc", "md5", "3des", "arcfour", "dss", "umac-64", "group1-", "group14", "nistp"):
+            assert weak not in name, name
+    assert "ssh-rsa" not in kinds["server_host_key_algorithms"]
+    assert all(name.endswith("-etm@openssh.com") for name in kinds["mac_algorithms"])
+    assert kinds["compression_algorithms"] == ["none"], "nothing is compressed"
+
+
+def test_rsa_keys_have_two_thousand_and_forty_eight_bits_at_least(instance):
+    scan = subprocess.run(["ssh-keyscan", "-t", "rsa", "-p", instance.env["SFTP_PORT"], instance.env["SFTP_HOST"]], text=True,
+                          capture_output=True, check=True).stdout
+    bits = subprocess.run(["ssh-keygen", "-l", "-f", "-"], input=scan, text=True, capture_output=True, check=True).stdout
+    assert int(bits.split()[0]) >= 2048, bits
+    short = paramiko.RSAKey.generate(1024)
+    public = instance.dir / "short.pub"
+    public.write_text(f"ssh-rsa {short.get_base64()} short\n")
+    assert "2048" in instance.ctl_fails("partner", "ssh-key", "add", "acme", public)
+    client = transport(instance)
+    with pytest.raises(paramiko.SSHException):
+        client.auth_publickey("acme", short)
+    client.close()
+
+
+# ---------------------------------------------------------------- a crowd, and somebody who stands in the door
+
+def timed_session(instance, source=None):
+    """Seconds from the first packet to a listing."""
+    start = time.monotonic()
+    wire = Wire(instance, source=source).login()
+    assert wire.sftp().list("/")
+    taken = time.monotonic() - start
+    wire.close()
+    return taken
+
+
+def test_idle_strangers_of_one_address_keep_no_other_out(instance):
+    instance.ctl("partner", "list")
+    address = (instance.env["SFTP_HOST"], int(instance.env["SFTP_PORT"]))
+    crowd = []
+    try:
+        for number in range(300):
+            one = socket.create_connection(address, 10)
+            if number % 2:
+                one.sendall(b"SSH-2.0-Stranger\r\n")
+            crowd.append(one)
+        front = int(instance.env["SALLYPORT_SFTP_PID"])
+        wait_for("100 of them have a session each, the others none", lambda: len(children(front)) == 100)
+        assert timed_session(instance, "127.0.0.2") < 2
+        assert timed_session(instance, "127.0.0.3") < 2
+        with socket.create_connection(address, 10) as one_more:
+            one_more.settimeout(10)
+            said = b""
+            while piece := one_more.recv(4096):
+                said += piece
+            assert b"Too many connections from your address" in said
+    finally:
+        for one in crowd:
+            one.close()
+    wait_for("they are forgotten", lambda: not children(front))
+    assert timed_session(instance) < 10
+
+
+def resident_kb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+
+
+def test_a_client_that_stops_holds_up_nobody_but_itself(make_instance):
+    instance = make_instance("--shared")
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    content = os.urandom(1 << 20)
+    first = Wire(instance).login().sftp()
+    first.put("/Shared/wanted", content)
+    # It asks for 4 GiB, with a window that takes them, and does not read a byte of it.
+    reader = Wire(instance).login()
+    sftp = reader.sftp()
+    handle = sftp.open("/Shared/wanted")
+    reader.reads.clear()
+    requests = b"".join(request(READ, number, handle, U64(0), 262144) for number in range(16_000))
+
+    def ask():
+        for at in range(0, len(requests), 32768):
+            reader.send(94, sftp.channel.remote, requests[at:at + 32768])
+    threading.Thread(target=ask, daemon=True).start()
+    # One that stops in the middle of a packet of an upload, and one in the middle of a login.
+    writer = Wire(instance).login()
+    half = writer.sftp()
+    upload = half.open("/Incoming/Users/half.csv", F_WRITE | F_CREAT | F_TRUNC)
+    half.raw(request(WRITE, 1, upload, U64(0), b"x" * 32768)[:20_000])
+    mute = Wire(instance)
+    for _ in range(3):
+        start = time.monotonic()
+        wire = Wire(instance).login()
+        other = wire.sftp()
+        other.put("/Shared/other", content)
+        assert other.get("/Shared/other") == content
+        other.put("/Incoming/Users/whole.csv", b"a,b\n")
+        wire.close()
+        assert time.monotonic() - start < 5
+    for child in children(front):
+        assert resident_kb(child) < 100 * 1024, "what nobody reads is not gathered without end"
+    for wire in (reader, writer, mute, first.wire):
+        wire.close()
+    wait_for("all sessions have ended", lambda: not children(front), 15)
+
+
+def request(kind, number, *parts):
+    return packed(bytes(Raw([kind]) + packed(number, *parts)))
+
+
+def held(pid):
+    """Descriptors, threads and resident kilobytes of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task")), resident_kb(pid)
+
+
+@pytest.mark.long
+def test_a_thousand_logins_a_minute_leak_nothing(make_instance):
+    """$SALLYPORT_TEST_LOGINS: how many, 1,000 a minute."""
+    logins = int(os.environ.get("SALLYPORT_TEST_LOGINS", "1000"))
+    instance = make_instance("--option", "log.level=\"info\"")
+    front, daemon = int(instance.env["SALLYPORT_SFTP_PID"]), int(instance.env["SALLYPORTD_PID"])
+
+    def run(count):
+        start = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            def one(number):
+                time.sleep(max(0.0, start + number * 0.06 - time.monotonic()))  # the rate, not a wait for something
+                return timed_session(instance)
+            slowest = max(pool.map(one, range(count)))
+        wait_for("all sessions have ended", lambda: not children(front), 15)
+        return slowest, time.monotonic() - start
+
+    run(200)  # caches, pools and the memory allocator have what they need
+    before = {pid: held(pid) for pid in (front, daemon)}
+    slowest, seconds = run(logins)
+    after = {pid: held(pid) for pid in (front, daemon)}
+    print(f"{logins} logins in {seconds:.0f} s, slowest {slowest:.2f} s; (descriptors, threads, KiB) front {before[front]} -> {after[front]}, "
+          f"daemon {before[daemon]} -> {after[daemon]}")
+    for pid in (front, daemon):
+        assert after[pid][0] <= before[pid][0] + 2, "descriptors"
+        assert after[pid][1] <= before[pid][1], "threads"
+        assert after[pid][2] <= before[pid][2] + 8192, "memory"
+    assert seconds < logins * 0.06 * 1.5 + 10 and slowest < 5
+    assert instance.json("status")
