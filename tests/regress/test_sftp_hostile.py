@@ -1,23 +1,20 @@
 """What no client would send, over the wire, against a running instance: each thing gets the right answer, the server
 goes on serving others, and no session process stays behind."""
-import ctypes
 import hashlib
 import os
 import pathlib
 import socket
-import struct
 import subprocess
 import tempfile
-import threading
 import time
 
 import paramiko
 import pytest
 
-from conftest import TESTS, Instance, wait_for
-from ssh_wire import (ATTRS, BAD_MESSAGE, CHANNEL_CLOSE, CHANNEL_DATA, CHANNEL_EOF, CHANNEL_FAILURE, CHANNEL_OPEN, CHANNEL_OPEN_CONFIRMATION,
-                      CHANNEL_REQUEST, CHANNEL_SUCCESS, CHANNEL_WINDOW_ADJUST, CLOSE, DATA, EOF, EXTENDED, EXTENDED_REPLY, F_APPEND, F_CREAT,
-                      F_EXCL, F_READ, F_TRUNC, F_WRITE, FAILURE, FSETSTAT, FSTAT, GLOBAL_REQUEST, HANDLE, INIT, LSTAT, MKDIR, NAME,
+from conftest import Instance, wait_for
+from ssh_wire import (BAD_MESSAGE, CHANNEL_CLOSE, CHANNEL_DATA, CHANNEL_EOF, CHANNEL_OPEN, CHANNEL_OPEN_CONFIRMATION,
+                      CHANNEL_REQUEST, CHANNEL_SUCCESS, CHANNEL_WINDOW_ADJUST, CLOSE, DATA, EOF, EXTENDED, F_APPEND, F_CREAT,
+                      F_EXCL, F_READ, F_TRUNC, F_WRITE, FAILURE, FSETSTAT, FSTAT, GLOBAL_REQUEST, HANDLE, INIT, LSTAT, MKDIR,
                       NO_SUCH_FILE, OK, OPEN, OPENDIR, PERMISSION_DENIED, READ, READDIR, READLINK, REALPATH, REMOVE, RENAME, REQUEST_FAILURE,
                       REQUEST_SUCCESS, RMDIR, SERVICE_REQUEST, SETSTAT, STAT, STATUS, SYMLINK, U64, UNSUPPORTED, USERAUTH_FAILURE,
                       USERAUTH_PK_OK, USERAUTH_REQUEST, USERAUTH_SUCCESS, WRITE, Gone, Raw, Status, Wire, children, packed,
