@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -163,6 +165,9 @@ std::vector<sock_filter> compile(bool before_login) {
     const scmp_arg_cmp same_command{1, SCMP_CMP_EQ, static_cast<scmp_datum_t>(command), 0};
     check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, same_command));
   }
+  const scmp_arg_cmp tcp{1, SCMP_CMP_EQ, IPPROTO_TCP, 0};
+  const scmp_arg_cmp acknowledge{2, SCMP_CMP_EQ, TCP_QUICKACK, 0};
+  check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2, tcp, acknowledge));
   return program_of(filter);
 }
 

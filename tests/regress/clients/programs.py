@@ -134,7 +134,8 @@ class Rclone(Client):
                     "shell_type=none", "md5sum_command=none", "sha1sum_command=none")
 
     def rclone(self, *args):
-        return run("rclone", "--config", self.config, "--retries", "1", "--low-level-retries", "1", *args)
+        # As docs/partners/rclone.md says: each of them has a connection, and 10 are allowed.
+        return run("rclone", "--config", self.config, "--checkers", "4", "--transfers", "4", *args)
 
     def make(self, far):
         self.rclone("mkdir", f"gateway:{far}")
