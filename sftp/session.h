@@ -170,6 +170,8 @@ class Session {
   void write(Request& request);
   [[nodiscard]] Code write_at(Handle& handle, std::uint64_t offset,
                               std::span<const std::uint8_t> data, std::string_view& why);
+  [[nodiscard]] Code write_piece(Handle& handle, std::uint64_t offset,
+                                 std::span<const std::uint8_t> data, std::string_view& why);
   [[nodiscard]] bool resize(Handle& handle, std::uint64_t size, std::string_view& why);
   void fsync(Request& request);
   void copy_data(Request& request);

@@ -183,6 +183,13 @@ void Session::write(Request& request) {
 
 Code Session::write_at(Handle& handle, std::uint64_t offset, std::span<const std::uint8_t> data,
                        std::string_view& why) {
+  const Code code = write_piece(handle, offset, data, why);
+  if (code != Code::ok && handle.upload) handle.upload->broken = true;
+  return code;
+}
+
+Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const std::uint8_t> data,
+                          std::string_view& why) {
   if (data.empty()) return Code::ok;
   if (offset > largest_offset) {
     why = file_too_large;
@@ -259,7 +266,12 @@ void Session::fsync(Request& request) {
   const Handle* handle = handle_of(request);
   if (handle == nullptr) return;
   if (handle->kind == Handle::Kind::directory) return reply(request, Code::ok);
-  if (::fsync(handle->descriptor()) != 0) return reply_errno(request, errno);
+  if (::fsync(handle->descriptor()) != 0) {
+    // The kernel tells of it once: the fsync of CLOSE would find nothing wrong.
+    const int error = errno;
+    if (handle->upload) handle->upload->broken = true;
+    return reply_errno(request, error);
+  }
   reply(request, Code::ok);
 }
 

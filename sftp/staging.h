@@ -58,9 +58,11 @@ struct Upload {
   GrowingHash hash;
   /// False for a partial that was opened again and has not grown: its end is as unknown as before.
   bool touched = true;
+  /// A WRITE was refused or failed: whatever else is there, it is not all that the client sent.
+  bool broken = false;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 
-  [[nodiscard]] bool complete() const { return touched && written.covers(size); }
+  [[nodiscard]] bool complete() const { return touched && !broken && written.covers(size); }
 };
 
 class Staging {

@@ -516,6 +516,18 @@ TEST_F(SessionTest, QuotaAndSizeLimitsAreToldAndFreed) {
   EXPECT_EQ(put("/Shared/b", "123").code, Code::ok);
 }
 
+// Clients close a file whose WRITE failed (no room, a limit, an error of the disk) like any other.
+TEST_F(SessionTest, AnUploadWithARefusedWriteIsNotTaken) {
+  broker_->settings.limits.max_file_bytes = 8;
+  start();
+  const std::string handle = open("/Incoming/Invoices/a", put_flags).text;
+  ASSERT_EQ(write(handle, 0, "12345678").code, Code::ok);
+  EXPECT_EQ(write(handle, 8, "9").code, Code::failure);
+  EXPECT_EQ(by_handle(Type::close, handle).code, Code::failure);
+  EXPECT_TRUE(broker_->uploads.empty());
+  EXPECT_EQ(content("tree/Incoming/Invoices/a"), "12345678") << "a partial, to be resumed";
+}
+
 TEST_F(SessionTest, HandlesAreCountedAndCannotBeForged) {
   broker_->settings.limits.handles = 3;
   start();
