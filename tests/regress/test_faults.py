@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may inject 
 CALLS = {
     ("daemon", "fsync"): 12, ("daemon", "fdatasync"): 12, ("daemon", "renameat2"): 6, ("daemon", "pwrite64"): 24, ("daemon", "write"): 24,
     ("daemon", "openat2"): 16, ("daemon", "unlinkat"): 6, ("daemon", "copy_file_range"): 3, ("daemon", "ftruncate"): 3, ("daemon", "fchmod"): 4,
-    ("front", "fsync"): 3, ("front", "renameat2"): 3, ("front", "pwrite64"): 3, ("front", "openat2"): 8, ("front", "fchmod"): 3,
+    ("front", "fsync"): 3, ("front", "renameat2"): 3, ("front", "pwrite64"): 3, ("front", "openat2"): 8,
 }
 ERRORS = ["EIO", "ENOSPC"]
 
@@ -31,7 +31,7 @@ def one_file(instance, scratch, number, kind, program, call, error, when):
     plain.write_text(f"{name}\n" * 5000)
     sealed = instance.seal(plain, scratch / f"{name}.pgp") if kind == "sealed" else plain
     put = f"put {sealed} /Incoming/Invoices/"
-    with Injection(instance, program, call, f"error={error}", when, scratch / f"strace{number}") as injection:
+    with Injection(instance, program, call, error, when, scratch / f"strace{number}") as injection:
         accepted = instance.sftp(put, check=False).returncode == 0
         if accepted:
             instance.wait_state(sealed.name, "archived", seconds=60)

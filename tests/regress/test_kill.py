@@ -1,19 +1,20 @@
 """SIGKILL of either program at random moments of the main job: each file is delivered exactly once, each notice
 stands in the ledger exactly once, and what the mail server got twice has one Message-ID.
 
-The long run kills at 500 random moments, in pieces that can be run one by one (-k "moments and 3-"), and before every call
-by which a step touches the disk, the store or the other program.
+The long run kills at 500 random moments, in pieces that can be run one by one (-k "moments and 3-"), and right before and
+right after every call by which a step touches the disk, the store or the other program.
 """
 import collections
-import os
+import pathlib
 import random
+import struct
+import subprocess
 import threading
 import time
 
 import pytest
 
 from conftest import wait_for
-from injection import Injection
 
 
 class Killer:
@@ -102,40 +103,79 @@ def test_killed_at_five_hundred_random_moments(make_instance, scratch, piece):
     random_moments(make_instance(*options), scratch, 900 + int(piece[:-1]), 50, 0.7)
 
 
-# How many calls of a kind are tried at most; pwrite64 and fdatasync of the daemon are its store's, so that it dies in the
-# middle of commits and right before and after them; sendmsg is what the programs tell each other.
+class KillAt:
+    """Kills a program right before or right after its nth call of a function from now on (kill_at.c, preloaded)."""
+    source = pathlib.Path(__file__).with_name("kill_at.c")
+
+    def __init__(self, directory, monkeypatch):
+        library, self.path = directory / "kill_at.so", directory / "kill_at"
+        subprocess.run(["cc", "-std=gnu11", "-shared", "-fPIC", "-o", library, self.source], check=True)
+        self.path.write_bytes(bytes(40))
+        monkeypatch.setenv("LD_PRELOAD", str(library))
+        monkeypatch.setenv("SALLYPORT_KILL_AT", str(self.path))
+
+    def write(self, program, call, nth, after):
+        with open(self.path, "r+b") as order:
+            order.write(struct.pack("16s16sii", program.encode(), call.encode(), nth, after))
+
+    def arm(self, program, call, nth, after):
+        self.write(program, call, nth, after)
+
+    def disarm(self):
+        """True if it has killed."""
+        left = struct.unpack("16s16sii", self.path.read_bytes())[2]
+        self.write("", "", 0, 0)
+        return left <= 0
+
+
+PROGRAMS = {"daemon": "sallyportd", "front": "sallyport-sftp"}
+# How many calls of a kind are tried at most. pwrite64 and fdatasync of the daemon are its store's, so that it dies in the
+# middle of commits and right before and after them; send* is what the programs tell each other and the client.
 CALLS = {
-    ("daemon", "fdatasync"): 12, ("daemon", "fsync"): 12, ("daemon", "renameat2"): 6, ("daemon", "unlinkat"): 6, ("daemon", "openat2"): 20,
-    ("daemon", "pwrite64"): 40, ("daemon", "sendmsg"): 8, ("daemon", "execve"): 3, ("daemon", "write"): 20,
-    ("front", "pwrite64"): 3, ("front", "fsync"): 3, ("front", "renameat2"): 3, ("front", "sendmsg"): 8, ("front", "sendto"): 24,
+    ("daemon", "fdatasync"): 20, ("daemon", "fsync"): 20, ("daemon", "renameat2"): 10, ("daemon", "unlinkat"): 10, ("daemon", "openat2"): 40,
+    ("daemon", "pwrite64"): 60, ("daemon", "sendmsg"): 10, ("daemon", "posix_spawn"): 4, ("daemon", "fchmod"): 4,
+    ("front", "pwrite64"): 4, ("front", "fsync"): 4, ("front", "renameat2"): 4, ("front", "sendmsg"): 10, ("front", "openat2"): 10,
 }
 
 
-def killed_at(instance, scratch, number, program, call, when):
-    plain, sealed = seal_one(instance, scratch, f"file{number}.csv", 5000)
-    with Injection(instance, program, call, "signal=KILL", when, scratch / f"strace{number}") as injection:
-        accepted = instance.sftp(f"put {sealed} /Incoming/Invoices/", check=False).returncode == 0
-        # Either it goes through, or something died: the daemon, a session of the front, or a gpg.
-        wait_for(f"the end of a file, or of a process at {call} {when}",
-                 lambda: injection.killed or [f for f in in_journal(instance, sealed.name) if f["state"] == "archived"], 60)
-    instance.restart()
-    put_again_if_unknown(instance, sealed, accepted)
-    check_one(instance, plain, sealed, f"{program} killed at {call}, call {when}")
-    return injection.killed
+def archived(instance, name):
+    try:
+        return [f for f in in_journal(instance, name) if f["state"] == "archived"]
+    except AssertionError:  # the daemon is dead
+        return []
 
 
 @pytest.mark.long
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may trace other processes everywhere")
 @pytest.mark.parametrize("program,call", CALLS)
-def test_killed_before_every_call_of_a_kind(make_instance, scratch, program, call):
+def test_killed_around_every_call_of_a_kind(make_instance, scratch, monkeypatch, program, call):
+    kill_at = KillAt(scratch, monkeypatch)
     instance, files, kills = make_instance(), 0, 0
-    for when in range(1, CALLS[program, call] + 1):
-        died = killed_at(instance, scratch, files, program, call, when)
-        files, kills = files + 1, kills + (died > 0)
-        if not died:
-            break
+    for after in (0, 1):
+        for nth in range(1, CALLS[program, call] + 1):
+            plain, sealed = seal_one(instance, scratch, f"file{files}.csv", 5000)
+            files += 1
+            kill_at.arm(PROGRAMS[program], call, nth, after)
+            accepted = instance.sftp(f"put {sealed} /Incoming/Invoices/", check=False).returncode == 0
+            daemon = instance.env["SALLYPORTD_PID"]
+            # Either it goes through, or the daemon dies, or a session of the front has died and the client with it.
+            wait_for("the end of a file or of a program", lambda pid=daemon, name=sealed.name, ok=accepted: not ok or is_dead(pid)
+                     or archived(instance, name), 60)
+            died = kill_at.disarm()
+            instance.restart()
+            put_again_if_unknown(instance, sealed, accepted)
+            check_one(instance, plain, sealed, f"{program} killed {'after' if after else 'before'} {call}, call {nth}")
+            kills += died
+            if not died:
+                break
     assert kills, f"nothing died: {call} of the {program} has another name here"
     check_all(instance, [f"file{n}.csv" for n in range(files)])
+
+
+def is_dead(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def identity(row):
