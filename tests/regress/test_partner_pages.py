@@ -111,8 +111,10 @@ def test_openssh(desk):
     desk.was_received()
     assert desk.shell(script.replace("Invoices/", "Nowhere/"), ok=False).returncode != 0
     # What the list below says.
-    desk.run("scp", "-s", NAME, "gateway:/Incoming/Invoices/")
+    desk.run("scp", "-s", NAME, "gateway:/Incoming/Invoices/invoices-by-scp.csv.pgp")
     desk.was_received()
+    again = desk.run("scp", "-s", NAME, "gateway:/Incoming/Invoices/invoices-by-scp.csv.pgp", ok=False)
+    assert again.returncode != 0 and "Permission denied" in again.stderr
     assert desk.run("scp", "-O", NAME, "gateway:/Incoming/Invoices/", ok=False).returncode != 0
 
 
