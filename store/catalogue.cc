@@ -106,6 +106,9 @@ constexpr std::array entries{
     Entry{Sql::wake_warned_keys,
           "UPDATE api_key SET next_due = ?, version = version + 1 WHERE id IN {list 100} AND "
           "state = 'enabled' AND inactivity_cycle IS NOT NULL"},
+    Entry{Sql::bring_forward_due_keys,
+          "UPDATE api_key SET next_due = ?, version = version + 1 WHERE next_due > ? AND "
+          "next_due <= ?"},
     Entry{Sql::count_up,
           "INSERT INTO counter (name, counted) VALUES (?, ?) "
           "{upsert name} counted = counted + {new counted}"},

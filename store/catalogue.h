@@ -39,6 +39,7 @@ enum class Sql : std::uint16_t {
   record_usage_ten,
   record_usage_hundred,
   wake_warned_keys,
+  bring_forward_due_keys,
   count_up,
   counted,
   insert_key_change,

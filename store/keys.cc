@@ -205,6 +205,11 @@ unsigned wake_warned_keys(Unit& unit, const std::vector<std::string>& ids, Insta
   return static_cast<unsigned>(count);
 }
 
+unsigned bring_forward_due_keys(Unit& unit, Instant now, Instant until) {
+  return static_cast<unsigned>(
+      Query(unit, Sql::bring_forward_due_keys).bind(now, now, until).run());
+}
+
 void insert_key_change(Unit& unit, std::string_view key_id, Instant now) {
   const auto same = [&](const Unit::PendingChange& change) { return change.key_id == key_id; };
   if (std::any_of(unit.key_changes.begin(), unit.key_changes.end(), same)) return;

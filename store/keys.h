@@ -221,6 +221,9 @@ void record_usage(Unit& unit, const std::vector<KeyUsage>& usage);
 /// version + 1, so that the next pass sees the use, cancels what is still unsent and starts a new
 /// cycle. Returns how many. By primary key, one statement a hundred ids.
 unsigned wake_warned_keys(Unit& unit, const std::vector<std::string>& ids, Instant now);
+/// Keys that would be due after `now` but not after `until` are due now: what the rules said while
+/// the clock was wrong is said again by the right one. Returns how many.
+unsigned bring_forward_due_keys(Unit& unit, Instant now, Instant until);
 
 /// Every change of a key writes one row here in the same unit; other nodes read them every second.
 /// Sequences are given at commit, so that a reader never sees a later one before an earlier one; a

@@ -12,6 +12,13 @@ namespace {
 
 /// Small enough that a batch holds the store's writer for tens of milliseconds only.
 constexpr unsigned batch_keys = 500;
+/// The clock by which keys were told to wait while it was not trusted: for the run after this one.
+constexpr std::string_view distrusted_clock = "lifecycle.distrusted_clock";
+/// Longer than any rule tells a key to wait (lifecycle/policy.h).
+constexpr base::Seconds longest_recheck{2 * 3600};
+static_assert(longest_recheck > lifecycle::pending_recheck &&
+              longest_recheck > lifecycle::clock_recheck &&
+              longest_recheck > lifecycle::usage_recheck);
 
 }  // namespace
 
@@ -75,10 +82,39 @@ void KeyService::warning_accepted(std::string_view key_id) noexcept {
 }
 
 std::optional<base::Instant> LifecyclePass::earliest() {
+  if (const auto now = keys_.parts().clock.now(); went_back(now)) return now;
   return keys_.parts().store.read([](store::Unit& unit) { return store::earliest_due(unit); });
 }
 
+base::Instant LifecyclePass::latest() {
+  if (!latest_) {
+    const auto text = keys_.parts().store.read(
+        [](store::Unit& unit) { return store::get_setting(unit, distrusted_clock); });
+    latest_ = base::parse_instant(text.value_or("")).value_or(base::Instant{});
+  }
+  return *latest_;
+}
+
+void LifecyclePass::look_again(base::Instant now) {
+  const base::Instant until = latest() + longest_recheck;
+  const unsigned count = keys_.parts().store.write([&](store::Unit& unit) {
+    store::put_setting(unit, distrusted_clock, "");
+    return store::bring_forward_due_keys(unit, now, until);
+  });
+  base::log_notice("keys.clock_went_back", {{"keys", count}},
+                   "The clock was at {} and is at {} now: {} keys are looked at again",
+                   base::format_utc(*latest_), base::format_utc(now), count);
+  latest_ = now;
+}
+
 bool LifecyclePass::run_pass(base::Instant now) {
+  if (went_back(now)) look_again(now);
+  latest_ = std::max(latest(), now);
+  if (!keys_.parts().clock_guard.final_transitions_allowed()) {
+    keys_.parts().store.write([&](store::Unit& unit) {
+      store::put_setting(unit, distrusted_clock, base::format_iso(now));
+    });
+  }
   return keys_.run_lifecycle(now, usage_known_until(now));
 }
 

@@ -1,10 +1,15 @@
 // The life of keys as due work: wakes at the earliest next_due, takes due keys in batches and
 // commits what the rules say (spec/api-keys.md 12).
 //
+// What a key waits for counts from the clock of the pass. A clock that was set far ahead for a
+// while would leave keys waiting in a future that is not to come soon: when time has gone back
+// since the last pass, everything that is due up to there is looked at again.
+//
 // The scheduler's thread only. Failures are the store's; the batch is then run again.
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "daemon/keys/key_service.h"
 #include "daemon/scheduler/due_work.h"
@@ -27,8 +32,17 @@ class LifecyclePass final : public DueWork {
  private:
   [[nodiscard]] std::optional<base::Instant> usage_known_until(base::Instant now);
 
+  /// The latest clock that a pass has gone by, also of a run before this one if it was distrusted.
+  [[nodiscard]] base::Instant latest();
+  [[nodiscard]] bool went_back(base::Instant now) { return now + tolerated < latest(); }
+  void look_again(base::Instant now);
+
+  /// Clocks are slewed by less.
+  static constexpr base::Seconds tolerated{120};
+
   KeyService& keys_;
   FlushUsage flush_;
+  std::optional<base::Instant> latest_;
 };
 
 }  // namespace sallyport::daemon

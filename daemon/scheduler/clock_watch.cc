@@ -59,6 +59,10 @@ bool ClockWatch::look() {
 }
 
 void ClockWatch::confirm() {
+  {
+    const std::lock_guard lock(mutex_);
+    difference_ = difference();  // what is confirmed is the clock as it is now
+  }
   allow(true, "an operator confirmed the clock");
 }
 
@@ -74,7 +78,9 @@ void ClockWatch::distrust(const std::string& why) {
 
 bool ClockWatch::final_transitions_allowed() const {
   const std::lock_guard lock(mutex_);
-  return allowed_;
+  // A step that look() has not come to see yet counts already.
+  const bool stepped = policy_.wait && std::chrono::abs(difference() - difference_) > policy_.step;
+  return allowed_ && !stepped;
 }
 
 void ClockWatch::allow(bool allowed, const std::string& why) {

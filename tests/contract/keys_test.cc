@@ -422,6 +422,23 @@ TEST_P(Keys, UseOfAWarnedKeyMakesItDue) {
   EXPECT_EQ(write([&](Unit& unit) { return wake_warned_keys(unit, {}, at(5)); }), 0U);
 }
 
+TEST_P(Keys, KeysThatWaitForAWrongFutureAreDueNow) {
+  for (const int due : {5, 10, 11, 20, 21}) {
+    ApiKey key = small_key("due" + std::to_string(due));
+    key.next_due = at(due);
+    insert(key);
+  }
+  insert(small_key("never"));
+  EXPECT_EQ(write([&](Unit& unit) { return bring_forward_due_keys(unit, at(10), at(20)); }), 2U);
+  EXPECT_EQ(find("due5")->next_due, at(5));
+  EXPECT_EQ(find("due10")->version, 0);
+  EXPECT_EQ(find("due11")->next_due, at(10));
+  EXPECT_EQ(find("due20")->next_due, at(10));
+  EXPECT_EQ(find("due20")->version, 1);
+  EXPECT_EQ(find("due21")->next_due, at(21));
+  EXPECT_EQ(find("never")->next_due, std::nullopt);
+}
+
 TEST_P(Keys, ChangesAreNumberedWithoutGaps) {
   EXPECT_EQ(read([](Unit& unit) { return last_key_change(unit); }), 0);
   write([](Unit& unit) {

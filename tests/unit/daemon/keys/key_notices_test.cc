@@ -253,6 +253,41 @@ TEST(KeyNotices, AFailedPassLeavesNothingBehind) {
   EXPECT_EQ(world.ledger(id), before);
 }
 
+// A pass tells a key that has to wait when to look again, by its own clock. If that was a day
+// ahead, the key must not sleep until then once the clock is right, whether or not the daemon was
+// restarted.
+TEST(KeyNotices, AClockThatWasADayAheadLeavesNoKeyWaitingThere) {
+  struct Guard final : ClockGuard {
+    bool allowed = true;
+    [[nodiscard]] bool final_transitions_allowed() const override { return allowed; }
+  };
+  for (const bool restarted : {false, true}) {
+    World world;
+    Guard guard;
+    KeyService keys({*world.store, world.live, world.clock, world.templates, world.activity,
+                     world.health, world.waker, world.observer, guard});
+    LifecyclePass pass(keys, {});
+    LifecyclePass after_restart(keys, {});
+    const auto run = [&](LifecyclePass& which, std::string_view when) {
+      world.clock.set(at(when));
+      for (auto due = which.earliest(); due && *due <= world.clock.now(); due = which.earliest()) {
+        (void)which.run_pass(world.clock.now());
+      }
+      return which.earliest();
+    };
+    const auto id = keys.create(World::root(), "CUSTOM", World::named("a key")).key.id;
+    ASSERT_EQ(run(pass, "2027-03-15T18:00:00Z"), at("2027-03-16")) << "its end";
+    guard.allowed = false;
+    ASSERT_EQ(run(pass, "2027-03-16T18:00:00Z"), at("2027-03-16T18:01:00Z")) << "it waits";
+    guard.allowed = true;
+    LifecyclePass& now_on = restarted ? after_restart : pass;
+    EXPECT_EQ(run(now_on, "2027-03-15T18:05:00Z"), at("2027-03-16")) << restarted;
+    EXPECT_EQ(run(now_on, "2027-03-16"), std::nullopt) << "it ends when it should";
+    const auto key = world.store->read([&](auto& unit) { return store::find_key(unit, id); });
+    EXPECT_EQ(key->state, store::KeyState::expired);
+  }
+}
+
 TEST(KeyNotices, RevokingAndDeletingCancelWhatIsUnsent) {
   World world;
   const auto a = world.custom().key.id;

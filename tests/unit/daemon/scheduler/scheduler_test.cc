@@ -252,6 +252,23 @@ TEST_F(ClockWatchTest, AStepBackEndsWhenTheClockIsSynchronised) {
   EXPECT_TRUE(watch.final_transitions_allowed());
 }
 
+TEST_F(ClockWatchTest, AStepCountsBeforeItHasBeenLookedAt) {
+  clock.wall += 86400;
+  EXPECT_FALSE(watch.final_transitions_allowed());
+  clock.wall -= 86400;
+  EXPECT_TRUE(watch.final_transitions_allowed());
+}
+
+TEST_F(ClockWatchTest, ConfirmingTakesTheClockAsItIsNow) {
+  clock.wall += 86400;
+  EXPECT_TRUE(watch.look());
+  clock.wall -= 86400;
+  watch.confirm();
+  EXPECT_TRUE(watch.final_transitions_allowed());
+  EXPECT_FALSE(watch.look()) << "the step back was confirmed with it";
+  EXPECT_TRUE(health.good());
+}
+
 TEST_F(ClockWatchTest, SleepingForThreeWeeksIsNoStep) {
   clock.wall += 21 * 86400;
   clock.boot += 21 * 86400;
