@@ -33,6 +33,11 @@
   "partner, direction, object, name, spool_name, size, sha256, state, created, received, " \
   "sequence_number, reason_code, reason, delivered_as, published_as, backup_at, verdict, " \
   "plain_sha256, uploader, attempts, retry_since, next_due, claimed_by, claimed_until"
+/// What may change of a file. What never does is left alone: its indexes would be written anew.
+#define FILE_CHANGES                                                                    \
+  "size, sha256, state, received, sequence_number, reason_code, reason, delivered_as, " \
+  "published_as, backup_at, verdict, plain_sha256, attempts, retry_since, next_due, "   \
+  "claimed_by, claimed_until"
 #define SELECT_FILE "SELECT id, " FILE_ ", version FROM journal_file "
 #define EVENT                                                                               \
   "happened, partner, event_name, path, address, banner, fingerprint, bytes, duration_ms, " \
@@ -148,7 +153,7 @@ constexpr std::array entries{
     Entry{Sql::insert_file,
           "INSERT INTO journal_file (id, " FILE_ ", version) VALUES (?, {values " FILE_ "}, ?)"},
     Entry{Sql::find_file, SELECT_FILE "WHERE id = ?"},
-    Entry{Sql::update_file, "UPDATE journal_file SET {set " FILE_
+    Entry{Sql::update_file, "UPDATE journal_file SET {set " FILE_CHANGES
                             "}, version = version + 1 WHERE id = ? AND version = ?"},
     Entry{Sql::insert_file_step,
           "INSERT INTO file_step (file_id, state, happened, detail) VALUES (?, ?, ?, ?)"},

@@ -18,6 +18,14 @@ void fields(Record& file, Call&& call) {
        file.claimed_by, file.claimed_until);
 }
 
+/// The columns FILE_CHANGES.
+void bind_changes(Query& query, const File& file) {
+  query.bind(file.size, file.sha256, file.state, file.received, file.sequence, file.reason_code,
+             file.reason, file.delivered_as, file.published_as, file.backup_at, file.verdict,
+             file.plain_sha256, file.attempts, file.retry_since, file.next_due, file.claimed_by,
+             file.claimed_until);
+}
+
 void bind_fields(Query& query, const File& file) {
   fields(file, [&](const auto&... values) { query.bind(values...); });
 }
@@ -60,7 +68,7 @@ std::optional<File> find_file(Unit& unit, std::string_view id) {
 
 bool update_file(Unit& unit, const File& file) {
   Query query(unit, Sql::update_file);
-  bind_fields(query, file);
+  bind_changes(query, file);
   return query.bind(file.id, file.version).run() == 1;
 }
 

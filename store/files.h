@@ -79,7 +79,8 @@ struct FileStep {
 
 void insert_file(Unit& unit, const File& file);
 [[nodiscard]] std::optional<File> find_file(Unit& unit, std::string_view id);
-/// Compare-and-swap on version, then version + 1.
+/// Compare-and-swap on version, then version + 1. Partner, direction, object, name, spool_name,
+/// created and uploader stay as they were inserted.
 [[nodiscard]] bool update_file(Unit& unit, const File& file);
 void insert_file_step(Unit& unit, const FileStep& step);
 [[nodiscard]] std::vector<FileStep> file_steps(Unit& unit, std::string_view file_id);

@@ -164,6 +164,9 @@ class SqliteConnection final : public Connection {
     execute("PRAGMA foreign_keys = ON");
     execute("PRAGMA cache_size = -16000");
     execute("PRAGMA synchronous = FULL");
+    // 16 MiB. What many small commits write again and again is copied back once then, not every
+    // thirty commits, and less often while somebody waits for his.
+    execute("PRAGMA wal_autocheckpoint = 4000");
   }
 
   Prepared& prepare(const std::string& text) override {

@@ -77,6 +77,34 @@ TEST_P(Files, UpdateIsCompareAndSwap) {
   EXPECT_EQ(find("file1")->version, first.version + 1);
 }
 
+TEST_P(Files, UpdateKeepsWhatMayChange) {
+  File file = full_file();
+  file.state = FileState::receiving;
+  insert(file);
+  const File before = *find(file.id);
+  File after = before;
+  after.size = before.size + 1;
+  after.sha256 = std::string(64, 'e');
+  after.state = FileState::failed;
+  after.received = before.received + base::Seconds{1};
+  after.sequence = before.sequence + 1;
+  after.reason_code = "other";
+  after.reason = "another reason";
+  after.delivered_as = "elsewhere";
+  after.published_as = "/Archive/elsewhere";
+  after.backup_at = "another place";
+  after.verdict = "{\"other\":1}";
+  after.plain_sha256 = std::string(64, 'f');
+  after.attempts = before.attempts + 1;
+  after.retry_since = before.created + base::Seconds{2};
+  after.next_due = before.created + base::Seconds{3};
+  after.claimed_by = "another node";
+  after.claimed_until = before.created + base::Seconds{4};
+  EXPECT_TRUE(write([&](Unit& unit) { return update_file(unit, after); }));
+  ++after.version;
+  EXPECT_EQ(find(file.id), after);
+}
+
 TEST_P(Files, StepsKeepTheirOrder) {
   const std::vector<FileStep> steps{{"f", FileState::received, at(9), "of acme"},
                                     {"f", FileState::decrypted, at(9), ""},
