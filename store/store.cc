@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <random>
 #include <thread>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "base/locked.h"
 #include "base/log.h"
 #include "store/migrations.h"
+#include "store/turns.h"
 #include "store/unit.h"
 
 namespace sallyport::store {
@@ -27,12 +27,15 @@ constexpr std::chrono::seconds most_retrying{3};
 /// waiting on.
 constexpr std::chrono::seconds most_waiting{30};
 
+thread_local bool in_background = false;
+
 /// Idle connections, at most `limit` in use. Threads: any. The pool outlives what it lends.
 class Pool {
  public:
   using Connect = std::function<std::unique_ptr<Connection>()>;
 
-  Pool(unsigned limit, Connect connect) : limit_(limit), connect_(std::move(connect)) {}
+  Pool(unsigned limit, Connect connect)
+      : limit_(limit), turns_(limit), connect_(std::move(connect)) {}
 
   class Lease {
    public:
@@ -50,17 +53,16 @@ class Pool {
   };
 
   [[nodiscard]] Lease take() {
+    if (!turns_.take(in_background, most_waiting)) {
+      throw Error(Failure::unavailable, 0,
+                  fmt::format("all {} connections to the database have been busy for {} s; "
+                              "allow more of them, or look for what holds them",
+                              limit_, most_waiting.count()));
+    }
     std::unique_ptr<Connection> idle;
     unsigned generation = 0;
     {
       auto state = state_.lock();
-      if (!state.wait_for(freed_, most_waiting, [&] { return state->in_use < limit_; })) {
-        throw Error(Failure::unavailable, 0,
-                    fmt::format("all {} connections to the database have been busy for {} s; "
-                                "allow more of them, or look for what holds them",
-                                limit_, most_waiting.count()));
-      }
-      ++state->in_use;
       generation = state->generation;
       if (!state->idle.empty()) {
         idle = std::move(state->idle.back());
@@ -79,7 +81,6 @@ class Pool {
  private:
   struct State {
     std::vector<std::unique_ptr<Connection>> idle;
-    unsigned in_use = 0;
     unsigned generation = 0;
   };
 
@@ -87,7 +88,6 @@ class Pool {
     std::vector<std::unique_ptr<Connection>> dropped;  // closed after the lock is released
     {
       auto state = state_.lock();
-      --state->in_use;
       if (connection && !connection->usable()) {
         // What was idle meanwhile has hardly fared better.
         ++state->generation;
@@ -99,12 +99,12 @@ class Pool {
         dropped.push_back(std::move(connection));
       }
     }
-    freed_.notify_one();
+    turns_.give_back();
   }
 
   unsigned limit_;
+  Turns turns_;
   Connect connect_;
-  std::condition_variable freed_;
   base::Locked<State> state_;
 };
 
@@ -217,6 +217,10 @@ class PooledStore final : public Store {
 };
 
 }  // namespace
+
+void work_in_background() noexcept {
+  in_background = true;
+}
 
 std::unique_ptr<Store> open_store(Options options) {
   return std::make_unique<PooledStore>(std::move(options));

@@ -84,6 +84,10 @@ class Store {
   }
 };
 
+/// From now on this thread's units of work let those of other threads go first, where they would
+/// wait for each other: nobody waits for what it does. It gets its turn all the same.
+void work_in_background() noexcept;
+
 /// Opens and migrates (numbered, re-runnable migrations; a newer schema is refused untouched).
 /// Throws Error that says what to do.
 [[nodiscard]] std::unique_ptr<Store> open_store(Options options);

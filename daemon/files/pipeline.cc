@@ -1,5 +1,7 @@
 #include "daemon/files/pipeline.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -15,6 +17,7 @@ using store::File;
 using store::FileState;
 using store::Unit;
 
+constexpr int worker_nice = 10;  // of a thread, though POSIX says process
 constexpr unsigned ahead_in_line = 32;
 constexpr unsigned page = 500;
 constexpr std::chrono::seconds busy_pause{1};
@@ -95,6 +98,10 @@ bool Pipeline::wait_idle(std::chrono::steady_clock::time_point deadline) {
 }
 
 void Pipeline::run() {
+  // Partners who wait for the answer to a CLOSE, and gateways who wait for a verdict about a key,
+  // come first. What is spawned from here inherits it.
+  ::setpriority(PRIO_PROCESS, 0, worker_nice);
+  store::work_in_background();
   for (;;) {
     std::optional<Job> job;
     {

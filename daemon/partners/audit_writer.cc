@@ -86,6 +86,7 @@ bool AuditWriter::write(const std::deque<Item>& items) {
 }
 
 void AuditWriter::run() {
+  store::work_in_background();
   std::unique_lock lock(mutex_);
   std::chrono::steady_clock::time_point next_write;
   for (;;) {

@@ -1,0 +1,99 @@
+#include "store/turns.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace sallyport::store {
+namespace {
+
+constexpr std::chrono::seconds patience{20};
+
+class TurnsTest : public ::testing::Test {
+ protected:
+  ~TurnsTest() override {
+    for (std::thread& thread : threads_) thread.join();
+  }
+  /// Somebody who waits for a turn, notes that it came, and gives it back.
+  void want(char who, bool background) {
+    const unsigned before = turns.waiting();
+    threads_.emplace_back([this, who, background] {
+      if (!turns.take(background, patience)) return;
+      {
+        const std::lock_guard lock(mutex_);
+        order_ += who;
+      }
+      turns.give_back();
+    });
+    const auto end = std::chrono::steady_clock::now() + patience;
+    while (turns.waiting() == before && std::chrono::steady_clock::now() < end) {
+      std::this_thread::yield();
+    }
+    ASSERT_EQ(turns.waiting(), before + 1);
+  }
+  std::string order() {
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    return order_;
+  }
+
+  Turns turns{1};
+
+ private:
+  std::mutex mutex_;
+  std::string order_;
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(TurnsTest, WhatSomebodyWaitsForGoesFirst) {
+  ASSERT_TRUE(turns.take(false, patience));
+  want('b', true);
+  want('f', false);
+  turns.give_back();
+  EXPECT_EQ(order(), "fb");
+}
+
+TEST_F(TurnsTest, TheBackgroundHasEveryEighthTurn) {
+  ASSERT_TRUE(turns.take(true, patience));
+  want('b', true);
+  want('b', true);
+  for (int i = 0; i < 16; ++i) want('f', false);
+  turns.give_back();
+  EXPECT_EQ(order(), "fffffffbfffffffbff");
+}
+
+TEST_F(TurnsTest, NobodyWaitsForALineThatIsEmpty) {
+  ASSERT_TRUE(turns.take(true, patience));
+  for (int i = 0; i < 9; ++i) want('f', false);
+  turns.give_back();
+  EXPECT_EQ(order(), "fffffffff");
+  ASSERT_TRUE(turns.take(false, patience));
+  want('b', true);
+  want('b', true);
+  turns.give_back();
+  EXPECT_EQ(order(), "fffffffffbb");
+}
+
+TEST_F(TurnsTest, PatienceEnds) {
+  ASSERT_TRUE(turns.take(false, patience));
+  EXPECT_FALSE(turns.take(false, std::chrono::milliseconds{1}));
+  EXPECT_FALSE(turns.take(true, std::chrono::milliseconds{1}));
+  EXPECT_EQ(turns.waiting(), 0U);
+  turns.give_back();
+  EXPECT_TRUE(turns.take(true, patience));
+  turns.give_back();
+}
+
+TEST_F(TurnsTest, SeveralMayHaveOneAtOnce) {
+  Turns two(2);
+  ASSERT_TRUE(two.take(false, patience));
+  ASSERT_TRUE(two.take(true, patience));
+  EXPECT_FALSE(two.take(false, std::chrono::milliseconds{1}));
+  two.give_back();
+  EXPECT_TRUE(two.take(false, patience));
+}
+
+}  // namespace
+}  // namespace sallyport::store
