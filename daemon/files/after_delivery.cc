@@ -16,13 +16,14 @@ void add(store::Unit& unit, const store::File& file, const char* kind, base::Ins
 
 }  // namespace
 
-void add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
+bool add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
                         const store::File& file, base::Instant now) {
-  if (!config.files.hook.empty() || !config.files.hook_socket.empty()) {
-    add(unit, file, "hook", now);
-  }
-  if (!config.files.webhook_url.empty()) add(unit, file, "webhook", now);
+  const bool hook = !config.files.hook.empty() || !config.files.hook_socket.empty();
+  const bool webhook = !config.files.webhook_url.empty();
+  if (hook) add(unit, file, "hook", now);
+  if (webhook) add(unit, file, "webhook", now);
   if (policy.receipts) add(unit, file, "receipt", now);
+  return hook || webhook || policy.receipts;
 }
 
 void add_failure_tasks(store::Unit& unit, const PartnerPolicy& policy, const store::File& file,

@@ -12,8 +12,8 @@
 
 namespace sallyport::daemon {
 
-/// A delivered file: hook, webhook and receipt, as far as they are configured.
-void add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
+/// A delivered file: hook, webhook and receipt, as far as they are configured. True if any is.
+bool add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
                         const store::File& file, base::Instant now);
 /// A failed file: its receipt.
 void add_failure_tasks(store::Unit& unit, const PartnerPolicy& policy, const store::File& file,

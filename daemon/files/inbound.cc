@@ -322,21 +322,22 @@ StepResult Inbound::publish(File& file) {
     facts.set("duplicate_of", duplicate->id);
     file.verdict = facts.dump();
   }
-  commit_file(context_, file,
-              "as " + file.delivered_as + (was_there ? " (before an interruption)" : ""),
-              [&](Unit& unit) {
-                add_delivery_tasks(unit, *config, context_.policy(partner, file.object), file, now);
-                if (!duplicate) return;
-                FileNotice notice;
-                notice.kind = notify::Kind::file_duplicate;
-                notice.cycle = file.received;
-                notice.duplicate_of = duplicate->id;
-                notice.duplicate_received_at = duplicate->received;
-                announce(unit, *config, partner, file, notice, now);
-              });
+  bool tasks = false;
+  commit_file(
+      context_, file, "as " + file.delivered_as + (was_there ? " (before an interruption)" : ""),
+      [&](Unit& unit) {
+        tasks = add_delivery_tasks(unit, *config, context_.policy(partner, file.object), file, now);
+        if (!duplicate) return;
+        FileNotice notice;
+        notice.kind = notify::Kind::file_duplicate;
+        notice.cycle = file.received;
+        notice.duplicate_of = duplicate->id;
+        notice.duplicate_received_at = duplicate->received;
+        announce(unit, *config, partner, file, notice, now);
+      });
   staging.remove_file(marker_of(file));
   if (duplicate) context_.waker.wake("outbox");
-  context_.waker.wake("file-tasks");
+  if (tasks) context_.waker.wake("file-tasks");
   base::log_info("file.delivered",
                  {{"file", file.id},
                   {"partner", file.partner},
@@ -389,7 +390,7 @@ StepResult Inbound::archive(File& file) {
   // From now on: a retried file has its whole time in the archive, too.
   file.next_due = context_.now() + context_.policy(partner, file.object).archive_keep;
   commit_file(context_, file, "as " + file.published_as);
-  context_.waker.wake("retention");
+  context_.waker.wake_at("retention", *file.next_due);
   return StepResult::done;
 }
 

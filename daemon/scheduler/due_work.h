@@ -41,6 +41,12 @@ class Waker {
   /// Something changed: asks earliest() of that kind again, soon, and runs it if it is due. Cheap,
   /// never blocks, any thread. Call it after the commit.
   virtual void wake(std::string_view name) noexcept = 0;
+  /// Something that is due at `at` was added, and nothing else changed: as wake(), but asks nobody
+  /// where a time is enough. For what happens often and is due late.
+  virtual void wake_at(std::string_view name, base::Instant at) noexcept {
+    (void)at;
+    wake(name);
+  }
 };
 
 /// Whether final transitions (expiry, deactivation) may be made now. They wait after the wall clock

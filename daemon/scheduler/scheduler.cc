@@ -29,6 +29,8 @@ struct Scheduler::Kind {
   DueWork& work;
   const std::string name;
   std::thread thread;
+  /// Its own: a wake of one kind is no business of the others' threads.
+  std::condition_variable called;
   // Below: under the scheduler's mutex.
   bool wanted = true;  ///< to be asked again
   bool running = false;
@@ -71,6 +73,7 @@ void Scheduler::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    for (const auto& kind : kinds_) kind->called.notify_one();
   }
   changed_.notify_all();
   poke();
@@ -87,27 +90,43 @@ void Scheduler::poke() noexcept {
 }
 
 void Scheduler::wake(std::string_view name) noexcept {
+  const std::lock_guard lock(mutex_);
+  for (const auto& kind : kinds_) {
+    if (kind->name == name) call(*kind);
+  }
+}
+
+void Scheduler::wake_at(std::string_view name, base::Instant at) noexcept {
+  bool sooner = false;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& kind : kinds_) {
       if (kind->name != name) continue;
-      kind->wanted = true;
-      kind->paused_until.reset();
+      if (kind->running || kind->wanted || kind->paused_until) {
+        // What it is about to say of itself may be from before the change.
+        call(*kind);
+      } else if (!kind->next || at < *kind->next) {
+        kind->next = at;
+        sooner = true;
+      }
     }
   }
-  changed_.notify_all();
+  if (sooner) poke();
 }
 
 void Scheduler::wake_all() noexcept {
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& kind : kinds_) {
-      kind->wanted = true;
-      kind->paused_until.reset();
-    }
+    for (const auto& kind : kinds_) call(*kind);
   }
-  changed_.notify_all();
   poke();
+}
+
+// Under the mutex.
+void Scheduler::call(Kind& kind) noexcept {
+  kind.wanted = true;
+  kind.paused_until.reset();
+  kind.called.notify_one();
 }
 
 void Scheduler::arm(std::optional<base::Instant> earliest) {
@@ -159,30 +178,20 @@ void Scheduler::watch_clock() {
       wake_all();
       continue;
     }
-    bool any = false;
-    {
-      const std::lock_guard lock(mutex_);
-      const auto now = clock_.now();
-      for (const auto& kind : kinds_) {
-        if (kind->paused_until) {
-          if (*kind->paused_until > Steady::now()) continue;
-          kind->paused_until.reset();
-          kind->wanted = true;
-          any = true;
-        } else if (!kind->running && kind->next && *kind->next <= now) {
-          kind->wanted = true;
-          any = true;
-        }
-      }
+    const std::lock_guard lock(mutex_);
+    const auto now = clock_.now();
+    for (const auto& kind : kinds_) {
+      const bool due = kind->paused_until ? *kind->paused_until <= Steady::now()
+                                          : !kind->running && kind->next && *kind->next <= now;
+      if (due) call(*kind);
     }
-    if (any) changed_.notify_all();
   }
 }
 
 void Scheduler::run(Kind& kind) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return stopping_ || (kind.wanted && !kind.paused_until); });
+    kind.called.wait(lock, [&] { return stopping_ || (kind.wanted && !kind.paused_until); });
     if (stopping_) return;
     kind.wanted = false;
     kind.running = true;

@@ -40,6 +40,7 @@ class Scheduler final : public Waker {
   void stop();
 
   void wake(std::string_view name) noexcept override;
+  void wake_at(std::string_view name, base::Instant at) noexcept override;
   /// Asks every kind again: after a clock set, a reload, or a change of leadership.
   void wake_all() noexcept;
 
@@ -68,6 +69,7 @@ class Scheduler final : public Waker {
   void one_turn(Kind& kind);
   void arm(std::optional<base::Instant> earliest);
   void poke() noexcept;
+  static void call(Kind& kind) noexcept;
   [[nodiscard]] bool idle(const Kind& kind, base::Instant now) const;
 
   const base::Clock& clock_;
@@ -77,7 +79,7 @@ class Scheduler final : public Waker {
   base::UniqueFd timer_;
   base::UniqueFd poked_;  ///< eventfd: something about the next instants changed
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_;  ///< a turn has ended
   std::vector<std::unique_ptr<Kind>> kinds_;
   std::uint64_t progress_ = 0;  ///< passes that did something
   bool stopping_ = false;

@@ -38,6 +38,7 @@ class Instants final : public DueWork {
   [[nodiscard]] bool leader_only() const override { return leader_only_; }
   [[nodiscard]] std::optional<Instant> earliest() override {
     const std::lock_guard lock(mutex_);
+    ++asked;
     if (fail_earliest) throw std::runtime_error("the store is away");
     if (due_.empty()) return std::nullopt;
     return due_.front();
@@ -55,6 +56,10 @@ class Instants final : public DueWork {
     const std::lock_guard lock(mutex_);
     due_.push_back(at);
   }
+  void put_first(Instant at) {
+    const std::lock_guard lock(mutex_);
+    due_.push_front(at);
+  }
   bool wait_for_passes(int count) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, patience,
@@ -63,6 +68,7 @@ class Instants final : public DueWork {
 
   std::vector<Instant> done;
   std::atomic<int> passes{0};
+  std::atomic<int> asked{0};
   std::atomic<bool> held{false};
   std::atomic<bool> fail_earliest{false};
 
@@ -120,6 +126,29 @@ TEST_F(SchedulerTest, WakeRunsNewWorkAtOnce) {
   work.put(clock.now());
   scheduler.wake("work");
   EXPECT_TRUE(work.wait_for_passes(1));
+}
+
+TEST_F(SchedulerTest, WakeAtRunsWorkWhenItIsDueAndAsksNobodyBefore) {
+  Instants& work = make("work");
+  scheduler.add(work);
+  scheduler.start();
+  ASSERT_TRUE(scheduler.drain(deadline()));
+  const int asked = work.asked;
+  const Instant at = clock.now() + base::Seconds{7200};
+  work.put(at);
+  scheduler.wake_at("work", at);
+  // What lies behind it changes nothing.
+  scheduler.wake_at("work", at + base::Seconds{1});
+  EXPECT_EQ(scheduler.status().at(0).next, at);
+  EXPECT_EQ(work.asked, asked);
+  EXPECT_TRUE(work.done.empty());
+  const Instant sooner = clock.now() - base::Seconds{1};
+  work.put_first(sooner);
+  scheduler.wake_at("work", sooner);
+  EXPECT_TRUE(work.wait_for_passes(1));
+  EXPECT_EQ(work.done.at(0), clock.now());
+  ASSERT_TRUE(scheduler.drain(deadline()));
+  EXPECT_EQ(work.done.size(), 1U);
 }
 
 // Its pass has looked already when more comes: it says that nothing is left, and more is due.
