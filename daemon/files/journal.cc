@@ -22,6 +22,9 @@ using store::Unit;
 /// fsync; later nobody is.
 constexpr std::chrono::minutes upload_grace{10};
 
+/// More than sessions can have under way at once; what is forgotten is read from the store.
+constexpr std::size_t most_begun = 4096;
+
 constexpr std::array<std::pair<FileState, std::string_view>, 14> state_names{{
     {FileState::receiving, "receiving"},
     {FileState::received, "received"},
@@ -105,11 +108,23 @@ UploadTicket Journal::begin_upload(const SessionPeer& peer, const UploadIntent& 
     store::insert_file_step(unit,
                             {file.id, file.state, file.created, "upload complete, not yet ours"});
   });
+  remember(file);
   return {file.id, file.spool_name};
 }
 
+void Journal::remember(const File& file) {
+  auto begun = begun_.lock();
+  if (begun->size() >= most_begun) begun->clear();
+  begun->emplace(file.id, file);
+}
+
+std::optional<File> Journal::begun(const std::string& id) {
+  if (auto node = begun_.lock()->extract(id)) return std::move(node.mapped());
+  return context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
+}
+
 void Journal::finish_upload(const std::string& id, std::uint64_t size, const base::Sha256& sha256) {
-  const auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
+  const auto file = begun(id);
   if (!file) throw base::Error("The front reported an upload that was never begun: " + id);
   const auto spooled = context_.spool(file->partner).look(file->spool_name);
   if (!spooled || !S_ISREG(spooled->st_mode)) {
@@ -160,6 +175,7 @@ void Journal::record_received(const File& seen, std::uint64_t size, const std::s
 }
 
 void Journal::abort_upload(const std::string& id) {
+  begun_.lock()->erase(id);
   context_.store.write([&](Unit& unit) {
     auto file = store::find_file(unit, id);
     if (!file || file->state != FileState::receiving) return;

@@ -9,11 +9,14 @@
 
 #include <array>
 #include <functional>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
+#include "base/locked.h"
 #include "daemon/files/context.h"
 #include "daemon/partners/file_journal.h"
 #include "store/files.h"
@@ -63,12 +66,16 @@ class Journal final : public FileJournal {
   void resolve_upload(const store::File& file);
 
  private:
+  void remember(const store::File& file);
+  /// The row of an upload as it was begun, mostly without asking the store.
+  [[nodiscard]] std::optional<store::File> begun(const std::string& id);
   void record_received(const store::File& file, std::uint64_t size, const std::string& sha256,
                        std::string_view step);
 
   FileContext context_;
   FileSink received_;
   std::function<void()> waiting_;
+  base::Locked<std::map<std::string, store::File>> begun_;
   /// Numbers are given and handed on under the lock of their line, by a hash of partner and object.
   std::array<std::mutex, 64> lines_;
 };
