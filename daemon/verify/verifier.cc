@@ -216,7 +216,8 @@ int Verifier::verify(const GatewayRequest& request, const Presented& presented,
     add_text_header(headers, "X-Key-Name", key.name);
     add_header(headers, "X-Key-Privileges", key.profile->privileges_header);
     if (key.profile->header_cut) add_header(headers, "X-Key-Privileges-Truncated", "true");
-    if (!key.contact.empty()) add_text_header(headers, "X-Key-Contact", key.contact);
+    // Empty, too: gateways that copy what they are given would else leave what the client sent.
+    add_text_header(headers, "X-Key-Contact", key.contact);
   }
   if (judgement.status != 200) add_header(headers, "X-Deny-Reason", judgement.reason);
   return judgement.status;

@@ -102,6 +102,13 @@ TEST_F(VerifierTest, AdmitsAKnownKeyAndSaysWhoItIs) {
   EXPECT_EQ(answer.headers.count("X-Deny-Reason"), 0U);
 }
 
+TEST_F(VerifierTest, AKeyWithoutAContactSaysSo) {
+  const Answer answer =
+      ask(socket_, {{"X-API-Key", "narrow-value"}, {"X-Forwarded-For", "198.51.100.1"}});
+  ASSERT_EQ(answer.headers.count("X-Key-Contact"), 1U);
+  EXPECT_EQ(answer.headers.at("X-Key-Contact"), "");
+}
+
 TEST_F(VerifierTest, TakesTheKeyFromThreePlaces) {
   EXPECT_EQ(ask(socket_, {{"x-coupa-api-key", "value1"}}).status, 200);
   EXPECT_EQ(ask(socket_, {{"authorization", "bearer value1"}}).status, 200);
