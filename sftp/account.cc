@@ -7,7 +7,9 @@ namespace sallyport::sftp {
 namespace {
 
 constexpr std::int64_t report_every_bytes = 64 * 1024 * 1024;
-constexpr std::chrono::seconds answer_deadline{10};
+// Counting a large folder takes the daemon a while, and so does a busy disk: no reason to lose an
+// upload.
+constexpr std::chrono::seconds answer_deadline{60};
 
 // What is left of `left` when `since` more (or fewer) are used; unlimited stays unlimited.
 std::uint64_t remaining(std::uint64_t left, std::int64_t since) {
