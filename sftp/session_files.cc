@@ -50,44 +50,48 @@ void Session::open_existing_or_new(Request& request, const VirtualPath& path, st
                                    const Attributes& wanted) {
   const bool writes = (flags & open_flag::write) != 0;
   const bool reads = (flags & open_flag::read) != 0;
-  int open_flags = writes ? (reads ? O_RDWR : O_WRONLY) : O_RDONLY;
-  if ((flags & open_flag::create) != 0) open_flags |= O_CREAT;
-  if ((flags & open_flag::exclusive) != 0) open_flags |= O_EXCL;
-  mode_t mode = 0;
+  const int open_flags = writes ? (reads ? O_RDWR : O_WRONLY) : O_RDONLY;
   const bool creates = (flags & open_flag::create) != 0;
-  if (creates)
-    mode = wanted.has(Attributes::has_permissions) ? (wanted.permissions & 0777) : mode_t{0660};
-
-  std::optional<struct stat> before;
-  if (writes) before = context_.tree.status(path);
-  if (writes && !before && creates && !context_.quota.take(0, 1))
-    return refuse(request, path, quota_exceeded);
-
-  Handle* handle = new_handle(request, Handle::Kind::file, path);
-  if (handle == nullptr) {
-    if (writes && !before && creates) context_.quota.give(0, 1);
-    return;
+  const bool exclusive = (flags & open_flag::exclusive) != 0;
+  const bool counted = creates && context_.quota.take(0, 1);
+  if (creates && !counted) {
+    if (!context_.tree.status(path)) return refuse(request, path, quota_exceeded);
+    if (exclusive) return reply_errno(request, EEXIST);
   }
-  handle->fd = context_.tree.open_file(path, open_flags, mode);
+  Handle* handle = new_handle(request, Handle::Kind::file, path);
+  struct stat status {};
+  bool is_new = false;
+  if (handle != nullptr) {
+    mode_t mode = 0;
+    if (creates)
+      mode = wanted.has(Attributes::has_permissions) ? (wanted.permissions & 0777) : mode_t{0660};
+    // As a new file first: most are, and then nothing has to be asked before.
+    if (counted) {
+      handle->fd = context_.tree.open_file(path, open_flags | O_CREAT | O_EXCL, mode, &status);
+      is_new = static_cast<bool>(handle->fd);
+    }
+    if (!is_new && (!counted || (errno == EEXIST && !exclusive)))
+      handle->fd = context_.tree.open_file(path, open_flags | (counted ? O_CREAT : 0),
+                                           counted ? mode : 0, &status);
+  }
+  const int error = errno;
+  if (counted && !is_new) context_.quota.give(0, 1);
+  if (handle == nullptr) return;
   if (!handle->fd) {
-    const int error = errno;
     release(*handle);
-    if (writes && !before && creates) context_.quota.give(0, 1);
     return reply_errno(request, error);
   }
   handle->readable = reads;
   handle->writable = writes;
   handle->append = (flags & open_flag::append) != 0;
-  struct stat status {};
-  if (::fstat(handle->fd.get(), &status) == 0)
-    handle->size = static_cast<std::uint64_t>(status.st_size);
+  handle->size = static_cast<std::uint64_t>(status.st_size);
   // Truncated here and not by O_TRUNC, so that the quota learns how much was freed.
   if (writes && (flags & open_flag::truncate) != 0 && handle->size > 0) {
     std::string_view why;
     if (!resize(*handle, 0, why)) {
-      const int error = errno;
+      const int why_not = errno;
       release(*handle);
-      return reply_errno(request, error);
+      return reply_errno(request, why_not);
     }
   }
   reply_handle(request, *handle);

@@ -82,15 +82,17 @@ std::optional<struct stat> Tree::status(const VirtualPath& path) {
   return result;
 }
 
-base::UniqueFd Tree::open_file(const VirtualPath& path, int flags, mode_t mode) {
+base::UniqueFd Tree::open_file(const VirtualPath& path, int flags, mode_t mode,
+                               struct stat* status) {
   base::UniqueFd fd = open_beneath(root_.get(), path.relative(), flags, mode);
   if (!fd) return fd;
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return base::UniqueFd();
-  if (!S_ISREG(status.st_mode)) {
+  struct stat found {};
+  if (::fstat(fd.get(), &found) != 0) return base::UniqueFd();
+  if (!S_ISREG(found.st_mode)) {
     fd.reset();
-    errno = S_ISDIR(status.st_mode) ? EISDIR : EACCES;
+    errno = S_ISDIR(found.st_mode) ? EISDIR : EACCES;
   }
+  if (status != nullptr) *status = found;
   return fd;
 }
 

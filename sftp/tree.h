@@ -39,7 +39,8 @@ class Tree {
   /// Of a regular file or a directory; anything else does not exist (ENOENT).
   [[nodiscard]] std::optional<struct stat> status(const VirtualPath& path);
   /// A regular file; anything else is EACCES, a directory EISDIR.
-  [[nodiscard]] base::UniqueFd open_file(const VirtualPath& path, int flags, mode_t mode = 0);
+  [[nodiscard]] base::UniqueFd open_file(const VirtualPath& path, int flags, mode_t mode = 0,
+                                         struct stat* status = nullptr);
   [[nodiscard]] base::UniqueFd open_directory(const VirtualPath& path);
   [[nodiscard]] bool remove_file(const VirtualPath& path);
   [[nodiscard]] bool remove_directory(const VirtualPath& path);
