@@ -180,6 +180,8 @@ class Session {
   // session_uploads.cc: what CLOSE and RENAME mean in /Incoming
   void close_upload(Request& request, Handle& handle);
   void leave_partial(Upload& upload);
+  void announce_small(Upload& upload);
+  [[nodiscard]] static UploadIntent intent_of(const VirtualPath& path);
   /// Takes a complete upload. Ok, or what to tell the peer.
   struct Outcome {
     Code code = Code::ok;

@@ -235,7 +235,10 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
       return Code::failure;
     }
   }
-  if (done == data.size()) return Code::ok;
+  if (done == data.size()) {
+    if (handle.upload && offset == 0) announce_small(*handle.upload);
+    return Code::ok;
+  }
   errno = error;
   return Code::failure;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <utility>
 
 #include "sftp/session.h"
 
@@ -14,6 +15,8 @@ namespace {
 
 constexpr std::chrono::seconds answer_deadline{10};
 constexpr std::string_view marker_suffix = ".done";
+// No client sends a longer file in pieces of this.
+constexpr std::uint64_t surely_whole = 4096;
 constexpr std::string_view not_recorded = "The file could not be recorded; please send it again";
 
 std::uint64_t milliseconds_since(std::chrono::steady_clock::time_point start) {
@@ -96,6 +99,23 @@ void Session::leave_partial(Upload& upload) {
   (void)context_.staging.keep_partial(upload, shown_now);
   tell(FileEventKind::partial, upload.path, upload.size, milliseconds_since(upload.started),
        shown_now ? std::string() : upload.staging_name, {}, false);
+  if (!upload.announced) return;
+  const std::uint32_t asked = *std::exchange(upload.announced, std::nullopt);
+  const auto ticket = context_.broker.finish_as<UploadTicket>(asked, answer_deadline);
+  if (ticket.status == Status::ok) context_.broker.send(UploadAborted{ticket.file_id});
+}
+
+// A file so small came whole with its first WRITE, and its CLOSE is on the way: while it travels,
+// the daemon can journal the intent. Nobody waits for that then.
+void Session::announce_small(Upload& upload) {
+  if (upload.announced || upload.size >= surely_whole || !ready(upload.path) ||
+      context_.login.policy.trigger != Trigger::close)
+    return;
+  upload.announced = context_.broker.start(intent_of(upload.path));
+}
+
+UploadIntent Session::intent_of(const VirtualPath& path) {
+  return {std::string(path.object()), std::string(path.name()), path.text()};
 }
 
 void Session::abandon(Handle& handle) {
@@ -195,11 +215,9 @@ Session::Outcome Session::take(std::unique_ptr<Upload>& upload) {
   const auto failure = [](const std::string& why) {
     return Outcome{Code::failure, why.empty() ? std::string(not_recorded) : why};
   };
-  UploadIntent intent;
-  intent.object = std::string(path.object());
-  intent.name = std::string(path.name());
-  intent.path = path.text();
-  const std::uint32_t asked = context_.broker.start(intent);
+  const auto announced = std::exchange(upload->announced, std::nullopt);
+  const std::uint32_t asked =
+      announced ? *announced : context_.broker.start(intent_of(upload->path));
   // While the daemon journals the intent, the rest of the hash is made.
   const auto digest = upload->hash.finish(upload->fd.get(), upload->size);
   const auto ticket = context_.broker.finish_as<UploadTicket>(asked, answer_deadline);

@@ -106,7 +106,7 @@ UploadTicket Journal::begin_upload(const SessionPeer& peer, const UploadIntent& 
   context_.store.write([&](Unit& unit) {
     store::insert_file(unit, file);
     store::insert_file_step(unit,
-                            {file.id, file.state, file.created, "upload complete, not yet ours"});
+                            {file.id, file.state, file.created, "announced by its session, not yet ours"});
   });
   remember(file);
   return {file.id, file.spool_name};

@@ -116,6 +116,57 @@ TEST_F(SessionStreamTest, MoreDataThanThePacketHoldsIsABadMessage) {
   EXPECT_TRUE(content("tree/Shared/a").empty());
 }
 
+TEST_F(SessionStreamTest, TheIntentOfASmallFileIsSentBeforeItsClose) {
+  start();
+  const std::string small = open("/Incoming/Invoices/small", put_flags).text;
+  ASSERT_EQ(write(small, 0, "small").code, Code::ok);
+  ASSERT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 1; }));
+  EXPECT_EQ(by_handle(Type::close, small).code, Code::ok);
+  EXPECT_TRUE(broker_->wait_until([&] {
+    return broker_->uploads.count("/Incoming/Invoices/small") == 1 && told<UploadIntent>() == 1;
+  }));
+
+  // It was longer after all.
+  const std::string grows = open("/Incoming/Invoices/grows", put_flags).text;
+  ASSERT_EQ(write(grows, 0, "small").code, Code::ok);
+  ASSERT_EQ(write(grows, 5, pattern(50'000)).code, Code::ok);
+  EXPECT_EQ(by_handle(Type::close, grows).code, Code::ok);
+  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 2; }));
+  EXPECT_TRUE(broker_->wait_until(
+      [&] { return broker_->uploads.at("/Incoming/Invoices/grows").size == 50'005U; }));
+  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadAborted>() == 0; }));
+}
+
+TEST_F(SessionStreamTest, AnIntentThatComesToNothingIsTakenBack) {
+  start();
+  const std::string broken = open("/Incoming/Invoices/broken", put_flags).text;
+  ASSERT_EQ(write(broken, 0, "half").code, Code::ok);
+  ASSERT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 1; }));
+  const std::string hole = open("/Incoming/Invoices/hole", put_flags).text;
+  ASSERT_EQ(write(hole, 0, "begin").code, Code::ok);
+  ASSERT_EQ(write(hole, 10, "end").code, Code::ok);
+  EXPECT_EQ(by_handle(Type::close, hole).code, Code::failure);
+  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadAborted>() == 1; }));
+  session_->finish();
+  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadAborted>() == 2; }));
+  EXPECT_THAT(list("/Incoming/Invoices"), testing::UnorderedElementsAre("broken", "hole"));
+  EXPECT_TRUE(broker_->wait_until([&] { return broker_->uploads.empty(); }));
+}
+
+TEST_F(SessionStreamTest, NothingIsAnnouncedThatMayNotBeTakenAtItsClose) {
+  start();
+  for (const char* name : {"/Incoming/Invoices/a.part", "/Shared/a"}) {
+    const std::string handle = open(name, put_flags).text;
+    ASSERT_EQ(write(handle, 0, "small").code, Code::ok) << name;
+    ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok) << name;
+  }
+  const std::string large = open("/Incoming/Invoices/large", put_flags).text;
+  ASSERT_EQ(write(large, 0, pattern(4096)).code, Code::ok);
+  EXPECT_EQ(by_handle(Type::close, large).code, Code::ok);
+  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadDone>() == 1; }));
+  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 1; }));
+}
+
 TEST_F(SessionStreamTest, OpeningForWritingCountsOnlyNewFiles) {
   broker_->settings.limits.quota_files_left = 1;
   start();
