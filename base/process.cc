@@ -21,6 +21,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// What a program has to put its things in order once it was asked to end.
+constexpr std::chrono::seconds cancel_grace{2};
+
 /// Descriptors are moved up here first, so that none is overwritten before it has been handed over.
 constexpr int first_parked_fd = 256;
 
@@ -174,23 +177,32 @@ class Child {
   /// True when the child has ended.
   bool wait_for_event(int ended, Clock::time_point started) {
     int timeout = -1;
-    if (request_.deadline && !result_.timed_out) {
-      const auto left =
-          std::chrono::ceil<std::chrono::milliseconds>(started + *request_.deadline - Clock::now());
+    const auto deadline = kill_at_ || !request_.deadline ? kill_at_ : started + *request_.deadline;
+    if (deadline && !killed_) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now());
       if (left.count() <= 0) {
-        result_.timed_out = true;
+        killed_ = true;
+        result_.timed_out = !result_.cancelled;
         ::kill(-pid_, SIGKILL);
       } else {
         timeout = static_cast<int>(std::min<std::int64_t>(left.count(), 3600'000));
       }
     }
-    std::vector<pollfd> polled{{ended, POLLIN, 0}, {input_.get(), POLLOUT, 0}};
+    const bool may_cancel = request_.cancel >= 0 && !result_.cancelled && !killed_;
+    const int cancel = may_cancel ? request_.cancel : -1;
+    std::vector<pollfd> polled{
+        {ended, POLLIN, 0}, {input_.get(), POLLOUT, 0}, {cancel, POLLIN | POLLRDHUP, 0}};
     for (const UniqueFd& output : outputs_) polled.push_back({output.get(), POLLIN, 0});
     if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR)
       throw SystemError(errno, "watch " + program_);
     if (polled[1].revents != 0) write_input();
+    if (polled[2].revents != 0) {
+      result_.cancelled = true;
+      kill_at_ = Clock::now() + cancel_grace;
+      ::kill(-pid_, SIGTERM);
+    }
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      if (polled[i + 2].revents != 0) (void)read_output(i);
+      if (polled[i + 3].revents != 0) (void)read_output(i);
     }
     return polled[0].revents != 0;
   }
@@ -238,7 +250,10 @@ class Child {
     const auto size = static_cast<std::size_t>(count);
     const std::size_t taken = std::min(size, request_.captures[index].limit - captured.size());
     captured.append(buffer.data(), taken);
-    if (taken < size) result_.capture_overflow[index] = true;
+    if (taken < size) {
+      result_.capture_overflow[index] = true;
+      if (request_.captures[index].kills && pid_ > 0) ::kill(-pid_, SIGKILL);
+    }
     return true;
   }
 
@@ -271,6 +286,8 @@ class Child {
   UniqueFd input_;
   std::vector<UniqueFd> outputs_;
   std::size_t written_ = 0;
+  std::optional<Clock::time_point> kill_at_;  // set once it was asked to end
+  bool killed_ = false;
   pid_t pid_ = 0;
 };
 

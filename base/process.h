@@ -34,11 +34,17 @@ struct ProcessRequest {
   struct Capture {
     int child;
     std::size_t limit;  ///< more than this is read and dropped
+    /// It says more than it may: it is killed at once instead.
+    bool kills = false;
   };
   std::vector<Capture> captures;
 
   std::optional<std::string_view> input;  ///< what the child reads from descriptor 0
   std::optional<std::chrono::milliseconds> deadline;
+
+  /// A descriptor; as soon as it is readable, or its peer has hung up, the program is asked to end
+  /// (SIGTERM to its group) and 2 seconds later killed. -1: nobody can interrupt it.
+  int cancel = -1;
 
   /// The program starts a daemon, which leaves the group only after its parent has ended: what is
   /// left of the group is killed only when the deadline passes.
@@ -49,6 +55,7 @@ struct ProcessResult {
   std::optional<int> exit_code;  ///< nothing if a signal ended it
   int signal = 0;
   bool timed_out = false;              ///< the deadline passed, and it was killed
+  bool cancelled = false;              ///< ProcessRequest::cancel ended it
   std::vector<std::string> captured;   ///< in the order of ProcessRequest::captures
   std::vector<bool> capture_overflow;  ///< there was more than the limit
   std::chrono::microseconds cpu_time{0};

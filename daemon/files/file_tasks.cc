@@ -1,8 +1,13 @@
 #include "daemon/files/file_tasks.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "daemon/files/journal.h"
 
@@ -20,7 +25,17 @@ constexpr base::Seconds longest_pause{3600};
 constexpr base::Seconds give_up_after{2 * 86400};
 constexpr std::chrono::seconds busy_pause{1};
 
+/// Only a clock that went back makes a task wait so long.
+bool is_beyond_any_pause(base::Instant due, base::Instant now) {
+  return due > now + longest_pause;
+}
+
 }  // namespace
+
+FileTasks::FileTasks(const FileContext& context)
+    : context_(context), interrupt_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (!interrupt_) throw base::SystemError(errno, "make a descriptor that ends hooks");
+}
 
 FileTasks::~FileTasks() {
   stop();
@@ -36,6 +51,9 @@ void FileTasks::stop() {
     stopping_ = true;
   }
   changed_.notify_all();
+  const std::uint64_t one = 1;
+  // Cannot fail: the counter of an eventfd is far from its end.
+  static_cast<void>(!::write(interrupt_.get(), &one, sizeof one));
   for (auto& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -70,7 +88,7 @@ bool FileTasks::work_once() {
 }
 
 std::string FileTasks::attempt(const File& file, const FileTask& task) {
-  if (task.kind == "hook") return run_hook(context_, file);
+  if (task.kind == "hook") return run_hook(context_, file, interrupt_.get());
   if (task.kind == "webhook") return send_webhook(context_, file);
   if (task.kind == "receipt") return write_receipt(context_, file);
   return "there is no task of the kind " + task.kind;
@@ -84,6 +102,11 @@ void FileTasks::work(const FileTask& task) {
     trouble = file ? attempt(*file, task) : "";
   } catch (const std::exception& error) {
     trouble = error.what();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    // Perhaps only because of that: still due, and nobody's fault.
+    if (stopping_ && !trouble.empty()) return;
   }
   try {
     record(task, trouble);
@@ -126,12 +149,17 @@ void FileTasks::record(const FileTask& task, const std::string& trouble) {
 }
 
 std::optional<base::Instant> FileTasks::earliest() {
-  return context_.store.read([](Unit& unit) { return store::earliest_file_task(unit); });
+  const auto due = context_.store.read([](Unit& unit) { return store::earliest_file_task(unit); });
+  if (due && is_beyond_any_pause(*due, context_.now())) return context_.now();
+  return due;
 }
 
 bool FileTasks::run_pass(base::Instant now) {
-  const auto due =
-      context_.store.read([&](Unit& unit) { return store::due_file_tasks(unit, now, page); });
+  const auto due = context_.store.read([&](Unit& unit) {
+    const auto first = store::earliest_file_task(unit);
+    const bool went_back = first && is_beyond_any_pause(*first, now);
+    return store::due_file_tasks(unit, went_back ? *first : now, page);
+  });
   if (due.empty()) return false;
   std::unique_lock lock(mutex_);
   for (const FileTask& task : due) {

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/c_handle.h"
 #include "daemon/files/context.h"
 #include "daemon/scheduler/due_work.h"
 #include "store/files.h"
@@ -23,10 +24,11 @@ namespace sallyport::daemon {
 
 class FileTasks final : public DueWork {
  public:
-  explicit FileTasks(const FileContext& context) : context_(context) {}
+  explicit FileTasks(const FileContext& context);
   ~FileTasks() override;
 
   void start();
+  /// Ends a hook that runs; it is run again after the next start.
   void stop();
   /// One task in the calling thread; false if none is queued. For tests without threads.
   bool work_once();
@@ -51,13 +53,15 @@ class FileTasks final : public DueWork {
   std::deque<store::FileTask> queue_;
   std::set<Id> known_;  ///< queued or being done
   bool stopping_ = false;
+  base::UniqueFd interrupt_;  ///< an eventfd, readable from stop() on
   std::vector<std::thread> threads_;
 };
 
 /// Runs the configured program for a delivered file; empty if it ended with 0, else what went
 /// wrong. Facts of the file are in its environment (SALLYPORT_FILE_ID, _PARTNER, _OBJECT, _NAME,
-/// _PATH, _SIZE, _SHA256, _ORIGINAL_SHA256, _RECEIVED), nothing of the daemon's is.
-[[nodiscard]] std::string run_hook(const FileContext& context, const store::File& file);
+/// _PATH, _SIZE, _SHA256, _ORIGINAL_SHA256, _RECEIVED), nothing of the daemon's is. It is ended
+/// when `cancel` becomes readable (-1: never).
+[[nodiscard]] std::string run_hook(const FileContext& context, const store::File& file, int cancel);
 /// Posts a signed CloudEvent about a delivered file.
 [[nodiscard]] std::string send_webhook(const FileContext& context, const store::File& file);
 /// Puts the clear-signed receipt under /Outgoing/Receipts, once.

@@ -58,7 +58,7 @@ std::string first_words(const std::string& text) {
 }
 
 /// The hook as a child of ours: for a daemon that may become files.hook_user.
-HookOutcome spawn_hook(const Config& config, const std::vector<std::string>& facts) {
+HookOutcome spawn_hook(const Config& config, const std::vector<std::string>& facts, int cancel) {
   base::ProcessRequest request;
   request.argv = as_user(config.files.hook_user, config.files.hook);
   request.directory = "/";
@@ -66,6 +66,7 @@ HookOutcome spawn_hook(const Config& config, const std::vector<std::string>& fac
   request.environment.insert(request.environment.end(), facts.begin(), facts.end());
   request.captures = {{1, hook_output_limit}, {2, hook_output_limit}};
   request.deadline = config.files.hook_timeout;
+  request.cancel = cancel;
   const base::ProcessResult result = base::run_process(request);
   HookOutcome outcome;
   outcome.exit_code = result.exit_code;
@@ -81,7 +82,7 @@ std::string delivered_path(const FileContext& context, const File& file) {
 
 }  // namespace
 
-std::string run_hook(const FileContext& context, const File& file) {
+std::string run_hook(const FileContext& context, const File& file, int cancel) {
   const auto config = context.config.get();
   const std::vector<std::string> facts = {"SALLYPORT_FILE_ID=" + file.id,
                                           "SALLYPORT_PARTNER=" + file.partner,
@@ -92,10 +93,10 @@ std::string run_hook(const FileContext& context, const File& file) {
                                           "SALLYPORT_SHA256=" + file.plain_sha256,
                                           "SALLYPORT_ORIGINAL_SHA256=" + file.sha256,
                                           "SALLYPORT_RECEIVED=" + base::format_iso(file.received)};
-  const HookOutcome outcome =
-      config->files.hook_socket.empty()
-          ? spawn_hook(*config, facts)
-          : ask_hook_service(config->files.hook_socket, {facts, config->files.hook_timeout});
+  const HookOutcome outcome = config->files.hook_socket.empty()
+                                  ? spawn_hook(*config, facts, cancel)
+                                  : ask_hook_service(config->files.hook_socket,
+                                                     {facts, config->files.hook_timeout}, cancel);
   if (outcome.succeeded()) return "";
   if (!outcome.refused.empty()) return outcome.refused;
   if (outcome.timed_out) {

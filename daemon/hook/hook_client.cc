@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -46,7 +47,7 @@ void send_all(int fd, std::string_view bytes) {
 
 }  // namespace
 
-HookOutcome ask_hook_service(const std::string& socket, const HookRequest& request) {
+HookOutcome ask_hook_service(const std::string& socket, const HookRequest& request, int cancel) {
   const std::string bytes = encode(request);
   if (bytes.size() > hook_request_limit) {
     throw base::Error("The facts of a file are too long for a hook");
@@ -64,8 +65,13 @@ HookOutcome ask_hook_service(const std::string& socket, const HookRequest& reque
       late.timed_out = true;
       return late;
     }
-    pollfd entry{fd.get(), POLLIN, 0};
-    if (::poll(&entry, 1, static_cast<int>(left)) <= 0) continue;
+    std::array<pollfd, 2> entries{{{fd.get(), POLLIN, 0}, {cancel, POLLIN, 0}}};
+    if (::poll(entries.data(), entries.size(), static_cast<int>(left)) <= 0) continue;
+    if (entries[1].revents != 0) {
+      HookOutcome interrupted;
+      interrupted.refused = "interrupted: the daemon stops";
+      return interrupted;
+    }
     char buffer[4096];
     const ssize_t got = ::recv(fd.get(), buffer, sizeof(buffer), 0);
     if (got < 0 && errno == EINTR) continue;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,7 +59,8 @@ std::string fact(const HookRequest& request, std::string_view name) {
   return "";
 }
 
-HookOutcome run(const std::vector<std::string>& command, const HookRequest& request) {
+/// `asker`: when the daemon's end is closed, nobody waits for the outcome and the hook is ended.
+HookOutcome run(const std::vector<std::string>& command, const HookRequest& request, int asker) {
   base::ProcessRequest process;
   process.argv = command;
   process.directory = "/";
@@ -66,6 +68,7 @@ HookOutcome run(const std::vector<std::string>& command, const HookRequest& requ
   process.environment.insert(process.environment.end(), request.facts.begin(), request.facts.end());
   process.captures = {{1, hook_output_limit}, {2, hook_output_limit}};
   process.deadline = request.limit;
+  process.cancel = asker;
   const base::ProcessResult result = base::run_process(process);
   HookOutcome outcome;
   outcome.exit_code = result.exit_code;
@@ -83,11 +86,11 @@ HookOutcome refusal(const std::string& sentence) {
   return outcome;
 }
 
-HookOutcome answer(const std::string& bytes, const std::string& configuration) {
+HookOutcome answer(const std::string& bytes, const std::string& configuration, int asker) {
   const auto request = decode_hook_request(bytes);
   if (!request) return refusal("sallyport-hook was sent something that is no request");
   try {
-    HookOutcome outcome = run(read_hook_command(configuration), *request);
+    HookOutcome outcome = run(read_hook_command(configuration), *request, asker);
     base::log_info("hook.ended",
                    {{"file", fact(*request, "SALLYPORT_FILE_ID")},
                     {"partner", fact(*request, "SALLYPORT_PARTNER")},
@@ -140,7 +143,7 @@ std::vector<std::string> read_hook_command(const std::string& path) {
 }
 
 void serve_hook(int in, int out, const std::string& configuration) {
-  const std::string bytes = encode(answer(read_request(in), configuration));
+  const std::string bytes = encode(answer(read_request(in), configuration, in));
   try {
     base::write_all(out, bytes, "the answer to the daemon");
   } catch (const base::Error& error) {
@@ -171,6 +174,8 @@ int run_hook_service(int argc, const char* const* argv) {
     }
   }
   base::init_log("sallyport-hook", base::LogFormat::automatic, base::Severity::info);
+  // A daemon that has gone is a line in the log, not a death.
+  ::signal(SIGPIPE, SIG_IGN);
   serve_hook(STDIN_FILENO, STDOUT_FILENO, configuration);
   return 0;
 }

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -68,6 +70,15 @@ TEST(Process, KeepsNoMoreThanTheLimitOfAFlood) {
   EXPECT_FALSE(result.capture_overflow[1]);
 }
 
+TEST(Process, AFloodEndsItWhereThatIsAskedFor) {
+  ProcessRequest request = shell("exec cat /dev/zero");
+  request.captures[0].kills = true;
+  const ProcessResult result = run_process(request);
+  EXPECT_EQ(result.signal, SIGKILL);
+  EXPECT_TRUE(result.capture_overflow[0]);
+  EXPECT_EQ(result.captured[0].size(), 1000U);
+}
+
 TEST(Process, ReadsAllThatWasInThePipeAtTheEnd) {
   ProcessRequest request = shell("head -c 60000 /dev/zero");
   request.captures[0].limit = 100000;
@@ -97,6 +108,37 @@ TEST(Process, DeadlineKillsTheWholeGroup) {
   EXPECT_TRUE(result.timed_out);
   EXPECT_EQ(result.signal, SIGKILL);
   EXPECT_TRUE(is_gone(std::stoi(result.captured[0])));
+}
+
+TEST(Process, CancelAsksItToEndAndKillsWhatDoesNot) {
+  // Cancelled once the program says on descriptor 5 that its trap is set.
+  const auto run_cancelled = [](const std::string& script) {
+    const UniqueFd cancel(::eventfd(0, EFD_CLOEXEC));
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const UniqueFd ready(ends[0]);
+    const UniqueFd childs(ends[1]);
+    ProcessRequest request = shell(script);
+    request.descriptors = {{5, childs.get()}};
+    request.cancel = cancel.get();
+    std::thread canceller([&] {
+      char byte = 0;
+      EXPECT_EQ(::read(ready.get(), &byte, 1), 1);
+      const std::uint64_t one = 1;
+      EXPECT_EQ(::write(cancel.get(), &one, sizeof one), 8);
+    });
+    const ProcessResult result = run_process(request);
+    canceller.join();
+    EXPECT_TRUE(result.cancelled);
+    EXPECT_FALSE(result.timed_out);
+    return result;
+  };
+  ProcessResult result =
+      run_cancelled("trap 'echo tidy; exit 4' TERM; echo up >&5; sleep 1000 & wait");
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_EQ(result.captured[0], "tidy\n");
+  result = run_cancelled("trap '' TERM; echo up >&5; while :; do :; done");
+  EXPECT_EQ(result.signal, SIGKILL);
 }
 
 TEST(Process, FloodDoesNotDelayTheDeadline) {

@@ -2,6 +2,8 @@
 // nothing but what its own configuration names.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -135,6 +137,16 @@ TEST_F(HookService, TellsHowItEnded) {
 TEST_F(HookService, EndsItInTime) {
   configure("/bin/sleep\n1000\n");
   EXPECT_TRUE(ask({{}, seconds{1}}).timed_out);
+}
+
+TEST_F(HookService, EndsItWhenNobodyWaitsForItAnyMore) {
+  ::signal(SIGPIPE, SIG_IGN);  // as the program does
+  configure("/bin/sleep\n1000\n");
+  const base::UniqueFd stop(::eventfd(1, EFD_CLOEXEC));
+  listen();
+  const HookOutcome outcome = ask_hook_service(socket_path(), {{}, seconds{1000}}, stop.get());
+  EXPECT_THAT(outcome.refused, HasSubstr("interrupted"));
+  service_.join();  // or the test's own time limit
 }
 
 TEST_F(HookService, WithoutAConfigurationItSaysWhatToDo) {
