@@ -28,17 +28,52 @@ const std::vector<FileState>& lying() {
   return states;
 }
 
+/// Why files cannot be encrypted to the key and read again; empty if they can.
+std::string trouble_with(const std::optional<pgp::Key>& key, base::Instant now) {
+  if (!key) return "is not in the PGP keyring ('sallyportctl pgp list' names ours)";
+  if (key->revoked) return "is revoked";
+  if (key->is_expired(now)) return "has expired";
+  if (!key->can_encrypt(now)) return "has no part that can encrypt";
+  if (!key->has_secret) return "is not a key of ours: backups could not be read again";
+  return "";
+}
+
 }  // namespace
 
 std::optional<base::Instant> Retention::earliest() {
+  if (*looked_at_key_.lock() != context_.config.get()->backup.encrypt_to) return context_.now();
   const auto due =
       context_.store.read([](Unit& unit) { return store::earliest_file_due(unit, lying()); });
   if (!due) return std::nullopt;
-  return std::max(*due, base::from_unix(not_before_));
+  return must_pause(context_.now()) ? std::max(*due, base::from_unix(not_before_)) : *due;
+}
+
+/// Not if the pause ends later than it did when it began: then the clock went back.
+bool Retention::must_pause(base::Instant now) const {
+  const base::Instant end = base::from_unix(not_before_);
+  return now < end && end <= now + target_pause;
+}
+
+void Retention::look_at_key(base::Instant now) {
+  const std::string wanted = context_.config.get()->backup.encrypt_to;
+  if (*looked_at_key_.lock() == wanted) return;
+  const std::string which = "The key " + wanted + " of backup.encrypt_to ";
+  try {
+    const std::string trouble =
+        wanted.empty() ? "" : trouble_with(context_.pgp.find_key(wanted), now);
+    context_.health.set("backup.key", !trouble.empty(),
+                        which + trouble + "; set it to the fingerprint of a key of ours");
+  } catch (const pgp::PgpError& error) {
+    // No reason to leave alone what needs no key; looked at again with the next pass.
+    context_.health.raise("backup.key", which + "cannot be looked up: " + error.what());
+    return;
+  }
+  *looked_at_key_.lock() = wanted;
 }
 
 bool Retention::run_pass(base::Instant now) {
-  if (base::to_unix(now) < not_before_) return false;
+  look_at_key(now);
+  if (must_pause(now)) return false;
   auto files =
       context_.store.read([&](Unit& unit) { return store::due_files(unit, lying(), now, batch); });
   for (File& file : files) {

@@ -14,7 +14,8 @@ StepResult retry_later(const FileContext& context, store::File& file, std::strin
   const base::Seconds pause = std::min(base::Seconds{1 << doublings}, base::Seconds{60});
   const bool is_news = file.reason_code != reason_code;
   ++file.attempts;
-  if (!file.retry_since) file.retry_since = now;
+  // A clock that went back leaves a time that has yet to come.
+  if (!file.retry_since || *file.retry_since > now) file.retry_since = now;
   file.next_due = now + pause;
   file.reason_code = reason_code;
   file.reason = sentence;

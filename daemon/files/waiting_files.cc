@@ -83,11 +83,13 @@ void WaitingFiles::noticed() {
 }
 
 std::optional<base::Instant> WaitingFiles::earliest() {
-  return base::from_unix(next_);
+  const base::Instant next = base::from_unix(next_);
+  // Farther away than it was when it was set: the clock went back.
+  return next > context_.now() + look_every ? context_.now() : next;
 }
 
 bool WaitingFiles::run_pass(base::Instant now) {
-  if (base::to_unix(now) < next_) return false;
+  if (base::to_unix(now) < next_ && base::from_unix(next_) <= now + look_every) return false;
   next_ = base::to_unix(now + look_every);
   for (auto& [path, sight] : sights_) sight.still_there = false;
   const auto partners = context_.store.read([](Unit& unit) { return store::list_partners(unit); });

@@ -1,7 +1,13 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <thread>
 
 #include "base/bytes.h"
 #include "base/file_io.h"
@@ -106,6 +112,27 @@ TEST(Outbound, WithoutAGoodKeyOfThePartnerAFileIsHeldAndSentLater) {
   gateway.work_and_retry();
   EXPECT_EQ(gateway.file(id).state, FileState::available);
   EXPECT_EQ(opened(gateway.tree() / "Outgoing/Invoices/order.csv.pgp"), "1");
+}
+
+TEST(Outbound, AKeyThatCanOnlySignIsNoneToEncryptTo) {
+  Gateway gateway;
+  const auto set_key = [&](const std::function<void(store::PgpKey&)>& change) {
+    gateway.real_store->write([&](store::Unit& unit) {
+      auto key = store::partner_pgp_keys(unit, "acme").at(0);
+      change(key);
+      ASSERT_TRUE(store::update_pgp_key(unit, key));
+    });
+  };
+  set_key([](store::PgpKey& key) { key.can_encrypt = false; });
+  const std::string id = give(gateway, "Invoices", "order.csv", "1");
+  gateway.work();
+  EXPECT_EQ(gateway.file(id).state, FileState::held);
+  EXPECT_EQ(gateway.file(id).reason_code, "recipient-cannot-encrypt");
+  EXPECT_THAT(gateway.notices("outbound_held"), SizeIs(2));
+  EXPECT_THAT(files_below(gateway.tree()), IsEmpty());
+  set_key([](store::PgpKey& key) { key.can_encrypt = true; });
+  gateway.work_and_retry();
+  EXPECT_EQ(gateway.file(id).state, FileState::available);
 }
 
 TEST(Outbound, PolicyCanSendAsItIs) {
@@ -243,6 +270,47 @@ TEST_F(WatchTest, TakesWhatIsThereWhatIsWrittenAndWhatIsMovedIn) {
   EXPECT_TRUE(fs::exists(gateway.outbound() / "Invoices/.hidden"));
   EXPECT_TRUE(fs::is_symlink(gateway.outbound() / "Invoices/link.csv"));
   EXPECT_FALSE(gateway.health.good()) << "the link is reported";
+}
+
+/// While it lives, this thread and those it starts obey the modes of files, though root's.
+class WithoutOverride {
+ public:
+  WithoutOverride() {
+    EXPECT_EQ(::syscall(SYS_capget, &header_, before_.data()), 0);
+    auto less = before_;
+    less[0].effective &= ~((1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH));
+    EXPECT_EQ(::syscall(SYS_capset, &header_, less.data()), 0);
+  }
+  ~WithoutOverride() { EXPECT_EQ(::syscall(SYS_capset, &header_, before_.data()), 0); }
+  WithoutOverride(const WithoutOverride&) = delete;
+  WithoutOverride& operator=(const WithoutOverride&) = delete;
+
+ private:
+  __user_cap_header_struct header_{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> before_{};
+};
+
+TEST_F(WatchTest, ASourceThatCannotBeReadIsReportedAndTakenOnceItCan) {
+  fs::create_directories(gateway.outbound() / "Invoices");
+  const fs::path source = gateway.outbound() / "Invoices/closed.csv";
+  write_file(source, "1");
+  ASSERT_EQ(::chmod(source.c_str(), 0), 0);
+  const WithoutOverride obeying;
+  start();
+  write_file(gateway.outbound() / "Invoices/open.csv", "2");
+  ASSERT_TRUE(wait_for(1));
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+  while (gateway.health.good() && std::chrono::steady_clock::now() < give_up)
+    std::this_thread::yield();
+  ASSERT_FALSE(gateway.health.good());
+  EXPECT_THAT(gateway.health.list()[0].sentence, HasSubstr("closed.csv"));
+  EXPECT_THAT(gateway.health.list()[0].sentence, HasSubstr("Permission denied"));
+  ASSERT_EQ(::chmod(source.c_str(), 0640), 0);
+  watch->rescan();
+  ASSERT_TRUE(wait_for(2));
+  watch->stop();
+  EXPECT_THAT(names, ElementsAre("open.csv", "closed.csv"));
+  EXPECT_TRUE(gateway.health.good());
 }
 
 }  // namespace

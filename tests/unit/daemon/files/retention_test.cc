@@ -2,6 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
 
 #include "base/bytes.h"
 #include "daemon/files/backup.h"
@@ -100,6 +104,23 @@ TEST_F(RetentionTest, AnUnreachableTargetDelaysAndLosesNothing) {
   EXPECT_TRUE(gateway.health.good());
 }
 
+TEST_F(RetentionTest, AClockThatWentBackDoesNotMakeThePauseLonger) {
+  fs::remove_all(gateway.root() / "backup");
+  write_file(gateway.root() / "backup", "not a directory");
+  const std::string id = gateway.upload("Invoices", "a.csv", "x");
+  gateway.work();
+  two_weeks();
+  gateway.clock.advance(base::Seconds{86400});
+  pass();
+  EXPECT_EQ(gateway.file(id).state, FileState::archived);
+  gateway.clock.set(gateway.clock.now() - base::Seconds{86000});
+  fs::remove(gateway.root() / "backup");
+  fs::create_directories(gateway.root() / "backup");
+  EXPECT_LE(retention.earliest().value(), gateway.clock.now());
+  pass();
+  EXPECT_EQ(gateway.file(id).state, FileState::backed_up);
+}
+
 TEST_F(RetentionTest, AnOriginalThatChangedInTheArchiveIsNotBackedUpAsIfItWereIt) {
   const std::string id = gateway.upload("Invoices", "a.csv", "a");
   gateway.work();
@@ -196,6 +217,31 @@ TEST_F(RetentionTest, WithoutTheKeyForTheBackupNothingMovesInTheClear) {
   EXPECT_THAT(own.health.list().at(0).sentence, HasSubstr("backup.encrypt_to"));
 }
 
+TEST_F(RetentionTest, AKeyForTheBackupThatCannotBeUsedIsSaidAtTheStart) {
+  const std::string unknown(40, 'A');
+  Gateway own([&](Config& config) { config.backup.encrypt_to = unknown; });
+  Retention move(*own.context);
+  ASSERT_TRUE(move.earliest() && *move.earliest() <= own.clock.now());
+  move.run_pass(own.clock.now());
+  ASSERT_EQ(own.health.list().size(), 1U);
+  EXPECT_EQ(own.health.list()[0].name, "backup.key");
+  EXPECT_THAT(own.health.list()[0].sentence, HasSubstr(unknown));
+  EXPECT_THAT(own.health.list()[0].sentence, HasSubstr("not in the PGP keyring"));
+
+  const auto set_key = [&](const std::string& key) {
+    Config config = *own.config->get();
+    config.backup.encrypt_to = key;
+    own.config->set(std::make_shared<const Config>(std::move(config)));
+    ASSERT_TRUE(move.earliest() && *move.earliest() <= own.clock.now());
+    move.run_pass(own.clock.now());
+  };
+  set_key(Keys::get().partner_key.fingerprint);
+  EXPECT_THAT(own.health.list().at(0).sentence, HasSubstr("not a key of ours"));
+  set_key(Keys::get().our_key.fingerprint);
+  EXPECT_TRUE(own.health.good());
+  EXPECT_FALSE(move.earliest());
+}
+
 class TasksTest : public testing::Test {
  protected:
   static void configure(Config& config) {
@@ -262,6 +308,50 @@ TEST_F(TasksTest, AHookThatFailsHangsOrFloodsIsTriedAgainAndBounded) {
   EXPECT_THAT(pending(gateway, id), IsEmpty());
   EXPECT_TRUE(gateway.health.good());
   EXPECT_EQ(gateway.file(id).state, FileState::archived);
+}
+
+TEST_F(TasksTest, AHookThatRunsAtTheStopIsEndedAndRunAgainLater) {
+  if (::geteuid() != 0) GTEST_SKIP() << "hooks of this test run as root";
+  Gateway gateway([](Config& config) {
+    configure(config);
+    config.files.hook = {"/bin/sh", "-c", "echo $$ > \"$SALLYPORT_PATH.pid\"; exec sleep 1000"};
+    config.files.hook_timeout = base::Seconds{1000};
+  });
+  const std::string id = gateway.upload("Invoices", "a.csv", "content");
+  gateway.work();
+  FileTasks tasks(*gateway.context);
+  tasks.start();
+  tasks.run_pass(gateway.clock.now());
+  const fs::path pid_file = gateway.inbound() / "Invoices/a.csv.pid";
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  while ((!fs::exists(pid_file) || fs::file_size(pid_file) == 0) &&
+         std::chrono::steady_clock::now() < give_up) {
+    std::this_thread::yield();
+  }
+  const int pid = std::stoi(content_of(pid_file));
+  tasks.stop();
+  EXPECT_EQ(::kill(pid, 0), -1) << "the hook outlives the daemon";
+  ASSERT_THAT(pending(gateway, id), SizeIs(1));
+  EXPECT_EQ(pending(gateway, id)[0].attempts, 0) << "it did not fail";
+  EXPECT_TRUE(gateway.health.good());
+}
+
+TEST_F(TasksTest, ATaskIsTriedAgainSoonAlthoughTheClockWentBack) {
+  Gateway gateway([](Config& config) {
+    configure(config);
+    config.files.hook = {"/nonexistent/hook"};
+  });
+  FileTasks tasks(*gateway.context);
+  const std::string id = gateway.upload("Invoices", "a.csv", "content");
+  gateway.work();
+  run(gateway, tasks);
+  ASSERT_THAT(pending(gateway, id), SizeIs(1));
+  gateway.clock.set(gateway.clock.now() - base::Seconds{30 * 86400});
+  ASSERT_LE(tasks.earliest().value(), gateway.clock.now());
+  run(gateway, tasks);
+  ASSERT_THAT(pending(gateway, id), SizeIs(1));
+  EXPECT_EQ(pending(gateway, id)[0].attempts, 2);
+  EXPECT_LE(pending(gateway, id)[0].next_due, gateway.clock.now() + base::Seconds{3600});
 }
 
 TEST_F(TasksTest, ATaskIsGivenUpAfterTwoDays) {
