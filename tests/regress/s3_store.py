@@ -41,6 +41,8 @@ class S3Store:
         self.fail = []          # statuses for the next requests, None = serve it
         self.checksums = True   # whether it tells the SHA-256 that it computed itself
         self.corrupt = False    # whether it keeps something else than it got
+        self.slow = threading.Event()  # it answers nothing before this is set
+        self.slow.set()
         self.lock = threading.Lock()
         store = self
 
@@ -73,6 +75,7 @@ class S3Store:
         with self.lock:
             self.requests.append((request.command, request.path))
             failure = self.fail.pop(0) if self.fail else None
+        self.slow.wait(60)
         headers = {}
         try:
             if failure:

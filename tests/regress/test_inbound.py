@@ -1,5 +1,7 @@
 """The inbound pipeline with a real sftp client and messages that gpg made."""
 import pathlib
+import subprocess
+import time
 
 import pytest
 
@@ -99,3 +101,94 @@ def test_kill_of_the_daemon_loses_nothing_and_delivers_once(make_instance, scrat
     delivered = sorted(p.name for p in instance.inbound("Invoices").iterdir())
     assert delivered == [f"round{n}.csv" for n in range(6)]
     assert len(instance.items("files", "list")) == 6
+
+
+def sftp_as(instance, user, key, *commands):
+    e = instance.env
+    argv = ["sftp", "-q", "-b", "-", "-P", e["SFTP_PORT"], "-i", key, "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={e['SFTP_HOST_KEYS']}",
+            f"{user}@{e['SFTP_HOST']}"]
+    subprocess.run(argv, input="\n".join(commands) + "\n", text=True, capture_output=True, check=True)
+
+
+def test_two_partners_may_have_the_same_pgp_key(make_instance, scratch):
+    instance = make_instance()
+    key = scratch / "beta"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    instance.ctl("partner", "create", "beta", "--email", "files@beta.example.com")
+    instance.ctl("partner", "ssh-key", "add", "beta", f"{key}.pub")
+    instance.ctl("partner", "pgp-key", "add", "beta", instance.dir / "partner" / "partner.asc")
+
+    def remove_key(partner):
+        instance.ctl("partner", "pgp-key", "remove", partner, instance.json("partner", "show", partner)["pgpKeys"][0]["id"])
+
+    def put_as_beta(name):
+        sealed = instance.seal(make(scratch, name, f"{name}\n"), scratch / f"{name}.pgp")
+        sftp_as(instance, "beta", key, f"put {sealed} /Incoming/Invoices/")
+        row = instance.wait_state(sealed.name, "archived", "failed")
+        assert row["partner"] == "beta"
+        return row
+
+    assert put_as_beta("one.csv")["state"] == "archived"
+    delivered = pathlib.Path(instance.env["INBOUND_DIR"]) / "beta" / "Invoices" / "one.csv"
+    assert delivered.read_text() == "one.csv\n"
+    # What one of them gives up is still the other's.
+    remove_key("acme")
+    assert put_as_beta("two.csv")["state"] == "archived"
+    remove_key("beta")
+    row = put_as_beta("three.csv")
+    assert row["state"] == "failed" and row["reasonCode"] == "signature-unknown-key", row
+
+
+def test_a_clock_that_jumped_while_files_were_waiting(make_instance, scratch):
+    """A file waits for its signature, another for a directory that cannot be made: both go through, once, whatever time it is.
+    (A clock that goes back cannot be had here: unit_daemon moves it under what waits.)"""
+    instance = make_instance("--option", "partner.detached_signatures=true")
+    home, fingerprint = instance.env["PARTNER_PGP_HOME"], instance.env["PARTNER_PGP_FINGERPRINT"]
+    data = make(scratch, "pair.csv", "signed apart\n")
+    subprocess.run(["gpg", "--homedir", home, "--batch", "--quiet", "--local-user", fingerprint, "--detach-sign", "--output", f"{data}.sig", data], check=True)
+    instance.sftp(f"put {data} /Incoming/Invoices/")
+    wait_for("it waits", lambda: instance.file_named("pair.csv")["reasonCode"] == "waits-for-signature")
+    instance.advance("9min")
+    instance.sftp(f"put {data}.sig /Incoming/Invoices/")
+    instance.wait_state("pair.csv", "archived")
+
+    sealed = instance.seal(make(scratch, "later.csv", "later\n"), scratch / "later.csv.pgp")
+    inbound = instance.inbound("Users").parent
+    inbound.mkdir(parents=True, exist_ok=True)
+    (inbound / "Users").write_text("in the way of the directory")
+    instance.sftp(f"put {sealed} /Incoming/Users/")
+    wait_for("it waits", lambda: instance.file_named(sealed.name)["reasonCode"] == "not-now")
+    instance.advance("30d")
+    assert instance.file_named(sealed.name)["state"] == "received"
+    (inbound / "Users").unlink()
+    instance.advance("2min")
+    instance.wait_state(sealed.name, "archived")
+    assert instance.inbound("Users", "later.csv").read_text() == "later\n"
+    instance.sftp(f"put {sealed} /Incoming/Suppliers/")
+    wait_for("new files go through as ever", lambda: [f for f in instance.items("files", "list", "--name", sealed.name)
+                                                      if f["object"] == "Suppliers" and f["state"] == "archived"])
+
+
+@pytest.mark.long
+def test_a_bomb_stops_at_the_limit_and_leaves_nothing(instance, scratch):
+    """Four gibibytes in a message of less than eight kibibytes."""
+    e = instance.env
+    bomb = scratch / "bomb.csv.pgp"
+    gpg = ["gpg", "--homedir", e["PARTNER_PGP_HOME"], "--batch", "--quiet", "--trust-model", "always", "--compress-algo", "bzip2", "-z", "9",
+           "--local-user", e["PARTNER_PGP_FINGERPRINT"], "--recipient", e["GATEWAY_PGP_FINGERPRINT"], "--sign", "--encrypt", "--output", str(bomb)]
+    with subprocess.Popen(["head", "-c", "4G", "/dev/zero"], stdout=subprocess.PIPE) as zeros:
+        subprocess.run(gpg, stdin=zeros.stdout, check=True)
+    assert bomb.stat().st_size < 8192
+    instance.sftp(f"put {bomb} /Incoming/Invoices/")
+    started = time.monotonic()
+    row = instance.wait_state(bomb.name, "failed", seconds=30)
+    assert time.monotonic() - started < 2
+    assert row["reasonCode"] == "output-over-limit"
+    assert not list((instance.inbound("..").resolve() / ".staging").iterdir())
+    assert not instance.inbound("Invoices", "bomb.csv").exists()
+    home = str(pathlib.Path(e["SALLYPORT_ADMIN_SOCKET"]).parent)
+
+    def at_work():
+        lines = [path.read_bytes().replace(b"\0", b" ").decode(errors="replace") for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        return [line for line in lines if home in line and "--decrypt" in line]
+    assert not at_work()

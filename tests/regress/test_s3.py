@@ -2,10 +2,11 @@
 import hashlib
 import os
 import pathlib
+import subprocess
 
 import pytest
 
-from conftest import wait_for
+from conftest import TESTS, wait_for
 from s3_store import S3Store
 
 
@@ -84,6 +85,37 @@ def test_errors_now_and_then_are_tried_again(make_instance, scratch, store):
     instance.advance("15d")
     instance.wait_state("a.csv", "backed_up")
     assert not unreachable(instance)
+
+
+def test_errors_between_many_files_lose_and_double_none(make_instance, scratch, store):
+    instance = up(make_instance, scratch, store)
+    names = [f"f{n}.csv" for n in range(12)]
+    for name in names:
+        (scratch / name).write_text(name)
+    instance.sftp(*[f"put {scratch / name} /Incoming/Invoices/" for name in names])
+    for name in names:
+        instance.wait_state(name, "archived")
+    store.fail = [None, 500, None, None, 503, 500] * 20
+    instance.advance("15d")
+
+    def moved():
+        instance.advance("2min")
+        return all(instance.file_named(name)["state"] == "backed_up" for name in names)
+    wait_for("all are in the store", moved, 60)
+    assert sorted(content.decode() for content in store.objects.values()) == sorted(names)
+
+
+def test_a_slow_store_holds_up_nothing_else(make_instance, scratch, store):
+    instance = up(make_instance, scratch, store)
+    upload(instance, scratch, "a.csv", b"x")
+    store.slow.clear()
+    with subprocess.Popen([TESTS / "instance", "advance", instance.dir, "15d"], stdout=subprocess.DEVNULL) as advance:
+        wait_for("the store has been asked", lambda: store.requests)
+        upload(instance, scratch, "b.csv", b"y")
+        assert instance.file_named("a.csv")["state"] == "archived"
+        store.slow.set()
+        assert advance.wait(60) == 0
+    instance.wait_state("a.csv", "backed_up")
 
 
 def test_a_store_that_fails_delays_the_move_and_loses_nothing(make_instance, scratch, store):
