@@ -305,7 +305,8 @@ constexpr std::array entries{
           "WHERE node = ? ORDER BY checkpoint_number"},
 
     Entry{Sql::renew_lease,
-          "UPDATE lease SET node = ?, ends = ? WHERE name = ? AND (node = ? OR ends <= ?)"},
+          "UPDATE lease SET node = ?, ends = ? WHERE name = ? AND "
+          "(node = ? OR ends <= ? OR ends > ?)"},
     Entry{Sql::insert_lease, "INSERT INTO lease (name, node, ends) VALUES (?, ?, ?)"},
     Entry{Sql::release_lease, "DELETE FROM lease WHERE name = ? AND node = ?"},
     Entry{Sql::put_node,

@@ -4,9 +4,20 @@
 
 namespace sallyport::store {
 
+namespace {
+
+/// Clocks of nodes differ by less. What ends later was written by a clock that was far ahead, and
+/// would keep everybody else out until then.
+constexpr base::Seconds longest_lease{3600};
+
+}  // namespace
+
 bool take_lease(Unit& unit, std::string_view name, std::string_view node, Instant now,
                 Instant until) {
-  if (Query(unit, Sql::renew_lease).bind(node, until, name, node, now).run() == 1) return true;
+  const Instant too_late = until + longest_lease;
+  if (Query(unit, Sql::renew_lease).bind(node, until, name, node, now, too_late).run() == 1) {
+    return true;
+  }
   try {
     Query(unit, Sql::insert_lease).bind(name, node, until).run();
   } catch (const Error& error) {

@@ -13,8 +13,9 @@ namespace sallyport::store {
 
 using base::Instant;
 
-/// Takes or renews the lease `name` for `node` until `until`, if it is free, expired at `now` or
-/// ours already. Compare-and-swap; false if another node holds it.
+/// Takes or renews the lease `name` for `node` until `until`, if it is free, expired at `now`, ours
+/// already, or of a node whose clock was more than an hour ahead. Compare-and-swap; false if
+/// another node holds it.
 [[nodiscard]] bool take_lease(Unit& unit, std::string_view name, std::string_view node, Instant now,
                               Instant until);
 void release_lease(Unit& unit, std::string_view name, std::string_view node);

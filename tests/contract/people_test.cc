@@ -242,6 +242,14 @@ TEST_P(Cluster, ALeaseHasOneHolder) {
   EXPECT_TRUE(take("a", 15, 30));
 }
 
+TEST_P(Cluster, ALeaseOfAClockFarAheadKeepsNobodyOut) {
+  EXPECT_TRUE(take("a", 86400, 86415)) << "it is a day ahead";
+  EXPECT_TRUE(take("b", 0, 15));
+  EXPECT_FALSE(take("c", 1, 16));
+  EXPECT_TRUE(take("a", 3600, 3615)) << "half an hour is no reason:";
+  EXPECT_FALSE(take("b", 1800, 1815));
+}
+
 TEST_P(Cluster, OfManyNodesOneTakesTheLease) {
   for (int round = 0; round < 10; ++round) {
     std::atomic<int> taken = 0;
