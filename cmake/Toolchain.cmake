@@ -35,7 +35,8 @@ if(SALLYPORT_SANITIZE STREQUAL "asan")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 elseif(SALLYPORT_SANITIZE STREQUAL "tsan")
-  add_compile_options(-fsanitize=thread)
+  # Asio's fences are beyond this sanitizer; the mutexes beside them are not.
+  add_compile_options(-fsanitize=thread $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
   add_link_options(-fsanitize=thread)
 elseif(SALLYPORT_SANITIZE STREQUAL "fuzz")
   # The release's own checks end a program too: what meets one has to be found here.
