@@ -52,6 +52,10 @@ bool is_disk_full(std::string_view log) {
          log_has_line_with(log, ": Disk quota exceeded");
 }
 
+bool is_disk_error(std::string_view log) {
+  return log_has_line_with(log, ": Input/output error");
+}
+
 bool is_time_warp(std::string_view log) {
   return log_has_line_with(log, " in the future (time warp or clock problem)");
 }
@@ -204,6 +208,7 @@ Reason judge_run(const GpgRun& run, std::uint64_t output_limit_bytes) {
     return Reason::malformed;
   if (process.signal != 0) return Reason::interrupted;
   if (process.exit_code != 0 && is_disk_full(run.log)) return Reason::disk_full;
+  if (process.exit_code != 0 && is_disk_error(run.log)) return Reason::interrupted;
   return Reason::none;
 }
 

@@ -65,9 +65,8 @@ void FileService::partners_changed() {
   constexpr unsigned page = 500;
   std::string after;
   for (;;) {
-    const auto held = context_.store.read([&](Unit& unit) {
-      return store::files_in_states(unit, {FileState::held}, after, page);
-    });
+    const auto held = context_.store.read(
+        [&](Unit& unit) { return store::files_in_states(unit, {FileState::held}, after, page); });
     for (const File& file : held) pipeline_.offer(file);
     if (held.size() < page) return;
     after = held.back().id;

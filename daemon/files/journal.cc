@@ -176,6 +176,24 @@ void Journal::record_received(const File& seen, std::uint64_t size, const std::s
 
 void Journal::abort_upload(const std::string& id) {
   begun_.lock()->erase(id);
+  try {
+    record_abort(id);
+  } catch (...) {
+    unrecorded_aborts_.lock()->insert(id);
+    context_.waker.wake("files");
+    throw;
+  }
+}
+
+void Journal::settle_aborts() {
+  const std::set<std::string> ids = *unrecorded_aborts_.lock();
+  for (const std::string& id : ids) {
+    record_abort(id);
+    unrecorded_aborts_.lock()->erase(id);
+  }
+}
+
+void Journal::record_abort(const std::string& id) {
   context_.store.write([&](Unit& unit) {
     auto file = store::find_file(unit, id);
     if (!file || file->state != FileState::receiving) return;

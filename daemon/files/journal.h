@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -64,8 +65,12 @@ class Journal final : public FileJournal {
   /// went down: if the file is in the spool it is whole, and is received; else, once the row is old
   /// enough that no session can still be at it, it is dropped.
   void resolve_upload(const store::File& file);
+  /// Records what abort_upload() could not: the store was away then. Throws if it still is.
+  void settle_aborts();
+  [[nodiscard]] bool has_unrecorded_aborts() { return !unrecorded_aborts_.lock()->empty(); }
 
  private:
+  void record_abort(const std::string& id);
   void remember(const store::File& file);
   /// The row of an upload as it was begun, mostly without asking the store.
   [[nodiscard]] std::optional<store::File> begun(const std::string& id);
@@ -75,6 +80,7 @@ class Journal final : public FileJournal {
   FileContext context_;
   FileSink received_;
   std::function<void()> waiting_;
+  base::Locked<std::set<std::string>> unrecorded_aborts_;
   base::Locked<std::map<std::string, store::File>> begun_;
   /// Numbers are given and handed on under the lock of their line, by a hash of partner and object.
   std::array<std::mutex, 64> lines_;

@@ -240,6 +240,9 @@ void Pipeline::fall_back(const Job& job, const std::string& id, const std::strin
   bool holds = true;
   try {
     if (auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); })) {
+      if (file->state == FileState::failed || file->state == FileState::archived) {
+        return settle_later(id, sentence);
+      }
       retry_later(context_, *file, disk_full ? "disk-full" : "not-now", sentence);
       holds = !has_lost_its_place(context_, *file);
     }
@@ -259,6 +262,19 @@ void Pipeline::fall_back(const Job& job, const std::string& id, const std::strin
     }
   });
   if (recorded) context_.waker.wake(name());
+}
+
+/// Its row is final and says when retention looks at it: nothing of that may change.
+void Pipeline::settle_later(const std::string& id, const std::string& sentence) {
+  base::log_warning("file.unsettled", {{"file", id}}, "file {} is not in its place yet: {}", id,
+                    sentence);
+  note_stuck(id, sentence);
+  with_lanes([&](Lanes& lanes) {
+    unsettled_.insert(id);
+    lanes.leave(id);
+  });
+  next_sweep_ = std::min<std::int64_t>(next_sweep_, base::to_unix(context_.now()) + 1);
+  context_.waker.wake(name());
 }
 
 void Pipeline::look_through_journal() {
@@ -285,15 +301,39 @@ void Pipeline::look_through_journal() {
   }
 }
 
+/// The next sweep is farther away than it was when it was set: by that clock, what waits for a
+/// retry would wait as long as the clock went back.
+bool Pipeline::clock_went_back(base::Instant now) const {
+  return base::from_unix(next_sweep_) > now + context_.config.get()->files.sweep;
+}
+
 std::optional<base::Instant> Pipeline::earliest() {
-  if (journal_unseen_) return context_.now();
+  if (journal_unseen_ || (journal_ != nullptr && journal_->has_unrecorded_aborts())) {
+    return context_.now();
+  }
+  if (clock_went_back(context_.now())) return context_.now();
   const base::Instant sweep = base::from_unix(next_sweep_);
   const auto due =
       context_.store.read([&](Unit& unit) { return store::earliest_file_due(unit, unfinished()); });
   return due ? std::min(*due, sweep) : sweep;
 }
 
+void Pipeline::offer_unsettled() {
+  std::set<std::string> ids;
+  with_lanes([&](Lanes&) { ids.swap(unsettled_); });
+  for (const std::string& id : ids) {
+    if (auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); })) {
+      offer(*file);
+    }
+  }
+}
+
 bool Pipeline::run_pass(base::Instant now) {
+  if (journal_ != nullptr) journal_->settle_aborts();
+  if (clock_went_back(now)) {
+    next_sweep_ = 0;
+    looked_ = false;
+  }
   if (journal_unseen_.exchange(false) || base::to_unix(now) >= next_sweep_) {
     try {
       look_through_journal();
@@ -302,6 +342,7 @@ bool Pipeline::run_pass(base::Instant now) {
       throw;
     }
     next_sweep_ = base::to_unix(now + context_.config.get()->files.sweep);
+    offer_unsettled();
   }
   const auto due = context_.store.read(
       [&](Unit& unit) { return store::due_files(unit, unfinished(), now, page); });

@@ -17,6 +17,8 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -67,7 +69,10 @@ class Pipeline final : public DueWork {
   void finish(const Job& job, const store::File& file, StepResult result);
   void fall_back(const Job& job, const std::string& id, const std::string& sentence,
                  bool disk_full);
+  void offer_unsettled();
+  void settle_later(const std::string& id, const std::string& sentence);
   void note_stuck(const std::string& id, const std::string& sentence);
+  [[nodiscard]] bool clock_went_back(base::Instant now) const;
   template <class Change>
   void with_lanes(Change&& change);
 
@@ -80,6 +85,8 @@ class Pipeline final : public DueWork {
   std::condition_variable changed_;
   Lanes lanes_;
   std::map<std::string, std::string> stuck_;  ///< file id -> why it waits
+  /// Done with, but the original could not be moved where the journal has it.
+  std::set<std::string> unsettled_;
   bool stopping_ = false;
   std::vector<std::thread> workers_;
   std::atomic<std::int64_t> next_sweep_{0};
