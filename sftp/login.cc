@@ -137,11 +137,20 @@ void Login::introduce() {
   hello.cipher = or_empty(ssh_get_cipher_in(session_));
   hello.mac = or_empty(ssh_get_hmac_in(session_));
   broker_->send(hello);
-  if (!setup_.banner.empty()) {
-    ssh_string text = ssh_string_from_char(setup_.banner.c_str());
-    (void)ssh_send_issue_banner(session_, text);
-    ssh_string_free(text);
-  }
+  if (!setup_.banner.empty()) show(setup_.banner);
+}
+
+void Login::show(const std::string& sentence) {
+  ssh_string text = ssh_string_from_char(sentence.c_str());
+  (void)ssh_send_issue_banner(session_, text);
+  ssh_string_free(text);
+}
+
+// libssh answers the request with a failure, at which most clients leave before they read why.
+void Login::come_back_later(const std::string& why, const std::string& reason) {
+  if (why_over_.empty()) show(why + (why.ends_with('.') ? "\r\n" : ".\r\n"));
+  why_over_ = why;
+  reason_ = reason;
 }
 
 int Login::on_password(const char* user, const char* password) {
@@ -170,7 +179,7 @@ int Login::ask(LoginQuery query) {
   ++requests_;
   if (over()) return SSH_AUTH_DENIED;
   if (broker_ == nullptr) {
-    why_over_ = unavailable;
+    come_back_later(unavailable, "unavailable");
     return SSH_AUTH_DENIED;
   }
   user_ = query.user.substr(0, 255);
@@ -187,8 +196,7 @@ int Login::ask(LoginQuery query) {
       case LoginOutcome::deny:
         return denied(probe);
       case LoginOutcome::refuse:
-        why_over_ = answer->sentence.empty() ? unavailable : answer->sentence;
-        reason_ = "refused";
+        come_back_later(answer->sentence.empty() ? unavailable : answer->sentence, "refused");
         return SSH_AUTH_DENIED;
       case LoginOutcome::partial:
         if (query.method != LoginMethod::key) return denied(false);
@@ -208,8 +216,7 @@ int Login::ask(LoginQuery query) {
   } catch (const std::exception&) {
     // No exception may cross libssh. The peer learns nothing of what is wrong here.
     ::explicit_bzero(query.password.data(), query.password.size());
-    why_over_ = unavailable;
-    reason_ = "unavailable";
+    come_back_later(unavailable, "unavailable");
   }
   return SSH_AUTH_DENIED;
 }

@@ -60,6 +60,9 @@ class Login {
   int ask(LoginQuery query);
   int denied(bool probe);
   void introduce();
+  void show(const std::string& sentence);
+  /// Nothing is wrong with the login, but it cannot be now.
+  void come_back_later(const std::string& why, const std::string& reason);
 
   ssh_session session_;
   BrokerClient* broker_;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,6 +36,10 @@ struct BrokerConnection {
   bool greeted = false;
   bool ending = false;  ///< told to go: what still comes is ignored
   bool paused = false;  ///< too much under way: not read for a while
+  /// What has come and waits for what came before it: a file is renamed after its upload, in the
+  /// journal, too. `working` while somebody is at them.
+  std::deque<std::function<void()>> jobs;
+  bool working = false;
   sftp::SessionHello hello;
   // Until a login: the last key that was offered and refused without a signature, and why.
   std::string refused_key;
@@ -80,9 +85,10 @@ class BrokerServer::Impl {
   [[nodiscard]] bool may_be_control(const ConnectionPtr& connection);
   /// Ends a connection that sent what an honest process of the front never sends.
   void out_of_order(const ConnectionPtr& connection, std::string_view what);
-  /// Runs `job` on a worker, or on this thread when it has handed the lead on; too many at once
-  /// stop the reading of this connection.
+  /// Runs `job` after those of this connection that came before it, on a worker, or on this thread
+  /// when it has handed the lead on; too many at once stop the reading of this connection.
   void in_background(const ConnectionPtr& connection, std::function<void()> job);
+  void work_on(const ConnectionPtr& connection);
   void job_done(const ConnectionPtr& connection);
   void answer(const ConnectionPtr& connection, std::uint32_t id, const sftp::Message& message,
               int descriptor = -1);

@@ -15,6 +15,11 @@ sftp::LoginAnswer refusal(std::string sentence) {
   return answer;
 }
 
+// Whom a login was for, so that the log and the audit of a partner have its refusals, too.
+std::string claimed(const std::string& user) {
+  return is_partner_name(user) ? user : for_log(user).substr(0, 32);
+}
+
 sftp::Trigger trigger_of(const std::string& name) {
   if (name == "rename") return sftp::Trigger::rename;
   if (name == "marker") return sftp::Trigger::marker;
@@ -123,7 +128,7 @@ void BrokerServer::Impl::denied(const ConnectionPtr& connection, std::uint32_t i
   // In the form that the fail2ban filter reads: nothing of the stranger's before the address.
   base::log_notice("sftp.login_failed",
                    {{"address", hello.address},
-                    {"user", for_log(user)},
+                    {"partner", claimed(user)},
                     {"reason", reason},
                     {"fingerprint", fingerprint},
                     {"banner", for_log(hello.client_banner)}},
@@ -136,7 +141,7 @@ void BrokerServer::Impl::audit_refusal(const sftp::SessionHello& hello, const st
                                        std::string fingerprint, const std::string& reason) {
   store::SessionEvent event;
   event.at = parts_.clock.now();
-  event.partner = is_partner_name(user) ? user : for_log(user).substr(0, 32);
+  event.partner = claimed(user);
   event.event = "login_failed";
   event.address = hello.address;
   event.banner = for_log(hello.client_banner);
@@ -255,7 +260,10 @@ void BrokerServer::Impl::on_failure(const ConnectionPtr& connection,
     workers_->submit([this, address = hello.address] {
       static_cast<void>(parts_.bans.failed(address, "bad_signature"));
     });
-    base::log_notice("sftp.login_failed", {{"address", hello.address}, {"reason", "bad_signature"}},
+    base::log_notice("sftp.login_failed",
+                     {{"address", hello.address},
+                      {"partner", claimed(failure.user)},
+                      {"reason", "bad_signature"}},
                      "login failed from {} port {}: bad_signature (user \"{}\", client \"{}\")",
                      hello.address, hello.port, for_log(failure.user),
                      for_log(hello.client_banner));
@@ -266,7 +274,7 @@ void BrokerServer::Impl::on_failure(const ConnectionPtr& connection,
   if (reason.empty() || told) reason = for_log(failure.reason);
   base::log_info("sftp.login_given_up",
                  {{"address", hello.address},
-                  {"user", for_log(failure.user)},
+                  {"partner", claimed(failure.user)},
                   {"reason", reason},
                   {"fingerprint", key},
                   {"banner", for_log(hello.client_banner)}},

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/log.h"
 #include "daemon/net/ip.h"
@@ -308,7 +309,33 @@ void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::fun
       ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
     }
   }
-  auto whole = [this, connection, job = std::move(job)] {
+  {
+    const std::lock_guard lock(mutex_);
+    connection->jobs.push_back(std::move(job));
+    if (std::exchange(connection->working, true)) return;
+  }
+  auto work = [this, connection] { work_on(connection); };
+  // Somebody has to be left to lead.
+  if (next_job != nullptr && !*next_job && free_loops_ > 1) {
+    --free_loops_;
+    *next_job = std::move(work);
+  } else {
+    workers_->submit(std::move(work));
+  }
+}
+
+void BrokerServer::Impl::work_on(const ConnectionPtr& connection) {
+  for (;;) {
+    std::function<void()> job;
+    {
+      const std::lock_guard lock(mutex_);
+      if (connection->jobs.empty()) {
+        connection->working = false;
+        return;
+      }
+      job = std::move(connection->jobs.front());
+      connection->jobs.pop_front();
+    }
     try {
       job();
     } catch (const std::exception& error) {
@@ -316,13 +343,6 @@ void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::fun
                       error.what());
     }
     job_done(connection);
-  };
-  // Somebody has to be left to lead.
-  if (next_job != nullptr && !*next_job && free_loops_ > 1) {
-    --free_loops_;
-    *next_job = std::move(whole);
-  } else {
-    workers_->submit(std::move(whole));
   }
 }
 
@@ -395,8 +415,9 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
                   [this, connection, id, report = *report] { on_usage(connection, id, report); });
   } else if (const auto* taken = std::get_if<sftp::TakenQuery>(&message)) {
     on_taken(connection, id, *taken);
-  } else if (const auto* end = std::get_if<sftp::SessionEnd>(&message)) {
-    on_end(connection, *end);
+  } else if (auto* end = std::get_if<sftp::SessionEnd>(&message)) {
+    in_background(connection,
+                  [this, connection, end = std::move(*end)] { on_end(connection, end); });
   } else {
     out_of_order(connection, "a message that only we may send");
   }

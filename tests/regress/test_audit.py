@@ -51,8 +51,7 @@ def test_everything_that_a_session_did(gate, tmp_path):
               f'get /Shared/folder/b.csv "{tmp_path}/b.csv"', "rm /Shared/folder/b.csv", "rmdir /Shared/folder",
               f'put "{tmp_path}/a.csv" /Incoming/Invoices/taken.csv', f'put "{tmp_path}/a.csv" /Incoming/Invoices/c.part',
               "rename /Incoming/Invoices/c.part /Incoming/Invoices/c.csv", f'-put "{tmp_path}/a.csv" /Outgoing/Invoices/no.csv']
-    argv = gate.sftp_argv("-l", "1600")  # 200 kB/s: a file takes about half a second
-    done = subprocess.run(argv, input="\n".join(script) + "\n", text=True, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(gate.sftp_argv(), input="\n".join(script) + "\n", text=True, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = wait_for("the end is recorded", lambda: (found := events(gate)[before:]) and found[-1]["event_name"] == "logout" and found)
     told = [(row["event_name"], row["path"], row["bytes"], row["detail"]) for row in rows if row["event_name"] not in ("refused", "logout")]
@@ -76,8 +75,8 @@ def test_everything_that_a_session_did(gate, tmp_path):
     for row in rows:
         assert (row["partner"], row["address"], row["fingerprint"], row["banner"]) == ("acme", "127.0.0.1", key, banner()), row
     took = [row["duration_ms"] for row in rows if row["event_name"] in ("upload", "download")]
-    assert all(0 <= time < 60_000 for time in took) and max(took) > 100, took
-    assert rows[-1]["bytes"] == 400_000 and rows[-1]["duration_ms"] > 1500
+    assert all(0 <= time < 60_000 for time in took), took
+    assert rows[-1]["bytes"] == 400_000 and rows[-1]["duration_ms"] >= sum(took)
     for event, path in (("upload", "/Shared/a.csv"), ("download", "/Shared/folder/b.csv"), ("rename", "/Shared/a.csv"),
                         ("delete", "/Shared/folder/b.csv"), ("upload", "/Incoming/Invoices/taken.csv")):
         assert logged(gate, f"sftp.{event}", f"path={path} ", "partner=acme", "address=127.0.0.1", f"fingerprint={key}",
@@ -111,7 +110,9 @@ class Stranger:
         e = self.gate.env
         argv = ["sftp", "-F", "/dev/null", "-i", key or self.key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-P", e["SFTP_PORT"],
                 "-o", f"UserKnownHostsFile={e['SFTP_HOST_KEYS']}", "-b", "-", f"{user}@{e['SFTP_HOST']}"]
-        assert subprocess.run(argv, input="ls\n", text=True, capture_output=True, timeout=60, check=False).returncode != 0
+        done = subprocess.run(argv, input="ls\n", text=True, capture_output=True, timeout=60, check=False)
+        assert done.returncode != 0
+        return done.stderr
 
     def password_login(self, user, password="certainly not this one"):
         transport = paramiko.Transport((self.gate.env["SFTP_HOST"], int(self.gate.env["SFTP_PORT"])))
@@ -162,9 +163,9 @@ def test_every_refusal_has_its_reason_for_us_alone(gate, stranger, tmp_path):
     stranger.password_login("key-first")
     stranger.refusal("key-first", "key_needed_first")
     for user in ("nobody-here", "other-key", "elsewhere", "suspended"):
-        assert logged(gate, "sftp.login_given_up", f'user "{user}"', "address=127.0.0.1", "fingerprint=SHA256:"), user
+        assert logged(gate, "sftp.login_given_up", f'user "{user}"', f"partner={user} ", "address=127.0.0.1", "fingerprint=SHA256:"), user
     for user in ("no-password", "password", "key-first"):
-        assert logged(gate, "sftp.login_failed", f'user "{user}"', "login failed from 127.0.0.1 port "), user
+        assert logged(gate, "sftp.login_failed", f'user "{user}"', f"partner={user} ", "login failed from 127.0.0.1 port "), user
 
 
 def test_a_bad_signature_and_too_many_connections_are_refusals_too(gate, stranger):
@@ -191,7 +192,7 @@ def test_a_bad_signature_and_too_many_connections_are_refusals_too(gate, strange
         made = paramiko.Transport((gate.env["SFTP_HOST"], int(gate.env["SFTP_PORT"])))
         made.connect(username="crowd", pkey=good)
         open_ones.append(made)
-    stranger.key_login("crowd", gate.env["SFTP_KEY"])
+    assert "Too many connections: this account may have 3 at once" in stranger.key_login("crowd", gate.env["SFTP_KEY"])
     stranger.refusal("crowd", "too_many_connections", fingerprint(f"{gate.env['SFTP_KEY']}.pub"))
     for made in open_ones:
         made.close()

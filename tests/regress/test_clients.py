@@ -49,8 +49,11 @@ def cycle(client, scratch, files, large):
     far, near = f"/Shared/{type(client).__name__}", tree(scratch / "near", files, large)
     if not client.makes_the_folder:
         client.make(far)
-    client.upload(near, far)
-    client.check(near, far)
+    try:
+        client.upload(near, far)
+        client.check(near, far)
+    except Exception as error:
+        raise AssertionError(f"{error!r}\n{client.instance.logs()}") from error
     client.make(f"{far}/empty folder")
     (near / "empty folder").mkdir()
 

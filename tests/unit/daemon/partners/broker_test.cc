@@ -563,6 +563,71 @@ TEST_F(BrokerTest, EventsReachJournalAndAudit) {
   EXPECT_TRUE(keys.at(0).last_used.has_value());
 }
 
+TEST_F(BrokerTest, WhatASessionDoesIsRecordedInItsOrder) {
+  auto client = logged_in();
+  constexpr int count = 300;
+  sftp::FileEvent event;
+  event.kind = sftp::FileEventKind::make_directory;
+  for (int i = 0; i < count; ++i) {
+    event.path = "/Shared/" + std::to_string(i);
+    client->send(event);
+  }
+  client->send(sftp::SessionEnd{});
+  // Answered when all that came before is done.
+  (void)client->ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience);
+  client.reset();
+  server_.reset();
+  auto events = store_->read(
+      [](store::Unit& unit) { return store::list_session_events(unit, "acme", count + 10); });
+  ASSERT_EQ(events.size(), count + 2U);
+  std::reverse(events.begin(), events.end());
+  EXPECT_EQ(events.front().event, "login");
+  EXPECT_EQ(events.back().event, "logout");
+  for (int i = 0; i < count; ++i) {
+    EXPECT_EQ(events[static_cast<std::size_t>(i) + 1].path, "/Shared/" + std::to_string(i));
+  }
+}
+
+TEST_F(BrokerTest, EveryRefusedLoginIsRecordedOnce) {
+  const std::string other = ed25519_blob('x');
+  {
+    auto offered = session();  // and hears no, and leaves
+    EXPECT_EQ(login(*offered, by_key("acme", other, false)).outcome, Outcome::deny);
+    offered->send(sftp::LoginFailure{"acme", "disconnected"});
+    auto signed_too = session();
+    EXPECT_EQ(login(*signed_too, by_key("acme", other, false)).outcome, Outcome::deny);
+    EXPECT_EQ(login(*signed_too, by_password("acme", "pw")).outcome, Outcome::deny);
+    signed_too->send(sftp::LoginFailure{"acme", "disconnected"});
+    auto found_the_right_one = session();
+    EXPECT_EQ(login(*found_the_right_one, by_key("acme", other, false)).outcome, Outcome::deny);
+    EXPECT_EQ(login(*found_the_right_one, by_key("acme", key_)).outcome, Outcome::allow);
+    auto forger = session();
+    forger->send(sftp::LoginFailure{"acme", "bad_signature"});
+    auto silent = session();
+    silent->send(sftp::LoginFailure{"", "login_grace"});
+    for (auto* client : {&offered, &signed_too, &forger, &silent}) {
+      // Answered, if only by its end, when what came before has been seen.
+      try {
+        (void)login(**client, by_key("nobody", key_, false));
+      } catch (const sftp::BrokerError&) {
+      }
+    }
+  }
+  server_.reset();
+  const auto events =
+      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "", 100); });
+  std::vector<std::string> refusals;
+  for (const auto& one : events) {
+    if (one.event != "login_failed") continue;
+    refusals.push_back(one.partner + " " + one.detail + " " + one.fingerprint);
+    EXPECT_EQ(one.address, "192.0.2.7");
+    EXPECT_EQ(one.banner.substr(0, 12), "SSH-2.0-Test");
+  }
+  EXPECT_THAT(refusals,
+              ::testing::UnorderedElementsAre("acme unknown_key " + ssh_fingerprint(other),
+                                              "acme no_password_set ", "acme bad_signature "));
+}
+
 TEST_F(BrokerTest, ASecondServerDoesNotTakeALiveSocket) {
   BrokerServer second(BrokerParts{*store_, *config_, clock_, health_, *bans_, journal_});
   EXPECT_THROW(second.start(), base::Error);
