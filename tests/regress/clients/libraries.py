@@ -84,7 +84,8 @@ class Asyncssh(Client):
         self.loop = asyncio.new_event_loop()
         self.connection = self.wait(asyncssh.connect(
             self.e["SFTP_HOST"], int(self.e["SFTP_PORT"]), username=self.e["SFTP_USER"], client_keys=[self.e["SFTP_KEY"]],
-            known_hosts=self.e["SFTP_HOST_KEYS"], config=None, agent_path=None))
+            known_hosts=self.e["SFTP_HOST_KEYS"], config=None, agent_path=None,
+            rekey_bytes=1 << 40))  # as docs/partners/python.md says
         self.sftp = self.wait(self.connection.start_sftp_client())
 
     def wait(self, what):
