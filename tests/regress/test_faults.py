@@ -34,7 +34,15 @@ def one_file(instance, scratch, number, kind, program, call, error, when):
     with Injection(instance, program, call, error, when, scratch / f"strace{number}") as injection:
         accepted = instance.sftp(put, check=False).returncode == 0
         if accepted:
-            instance.wait_state(sealed.name, "archived", seconds=60)
+            # Each gpg that is started meanwhile meets the error again: such a file waits until it is over. And write also carries
+            # what gpg says to its agent; without that nobody could open the message, which is kept with a reason.
+            def settled():
+                return [f for f in rows_of(instance, sealed.name) if f["state"] == "archived" or call == "write" and (f["state"] == "failed" or f["attempts"])]
+            wait_for(f"{what}: an end", settled, 60)
+    for row in rows_of(instance, sealed.name):
+        if row["state"] == "failed" and call == "write":
+            wait_for(f"{what}: the original is kept", lambda at=row["location"]: (instance.dir / "partners/acme/tree" / at[1:]).exists())
+            instance.ctl("files", "retry", row["id"])
     # Without an OK the partner looks after a while whether it arrived after all, and else sends it again.
     if not accepted:
         if any(f["state"] == "receiving" for f in rows_of(instance, sealed.name)):
