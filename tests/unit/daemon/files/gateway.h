@@ -3,7 +3,13 @@
 // upload. No threads: work() runs every step in the calling one.
 #pragma once
 
+#include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
 
 #include <filesystem>
 #include <functional>
@@ -130,6 +136,24 @@ class Gateway {
 [[nodiscard]] std::vector<std::string> files_below(const fs::path& directory);
 [[nodiscard]] std::string content_of(const fs::path& path);
 void write_file(const fs::path& path, std::string_view content);
+
+/// While it lives, this thread and those it starts obey the modes of files, though root's.
+class WithoutOverride {
+ public:
+  WithoutOverride() {
+    EXPECT_EQ(::syscall(SYS_capget, &header_, before_.data()), 0);
+    auto less = before_;
+    less[0].effective &= ~((1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH));
+    EXPECT_EQ(::syscall(SYS_capset, &header_, less.data()), 0);
+  }
+  ~WithoutOverride() { EXPECT_EQ(::syscall(SYS_capset, &header_, before_.data()), 0); }
+  WithoutOverride(const WithoutOverride&) = delete;
+  WithoutOverride& operator=(const WithoutOverride&) = delete;
+
+ private:
+  __user_cap_header_struct header_{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> before_{};
+};
 
 struct MessageOptions {
   bool encrypt = true;

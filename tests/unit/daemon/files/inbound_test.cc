@@ -223,6 +223,25 @@ TEST(Inbound, ARetriedFileHoldsItsLineForAQuarterOfAnHourAtMost) {
   EXPECT_EQ(gateway.file(first).state, FileState::archived);
 }
 
+TEST(Inbound, WhatWaitsIsTriedAgainSoonAlthoughTheClockWentBack) {
+  Gateway gateway;
+  gateway.set_policies(R"({"signature":"optional"})");
+  const std::string id = gateway.upload("Invoices", "1.csv", "1");
+  const std::string second = gateway.upload("Invoices", "2.csv", "2");
+  fs::rename(gateway.spool() / id, gateway.root() / "hidden");  // as if the disk did not answer
+  gateway.work_and_retry(2);
+  EXPECT_EQ(gateway.file(id).state, FileState::received);
+  gateway.clock.set(gateway.clock.now() - base::Seconds{7 * 86400});
+  EXPECT_LE(gateway.pipeline->earliest().value(), gateway.clock.now());
+  gateway.work_and_retry(17);
+  EXPECT_EQ(gateway.file(second).state, FileState::archived)
+      << "its line is held no longer than ever";
+  fs::rename(gateway.root() / "hidden", gateway.spool() / id);
+  gateway.clock.set(gateway.clock.now() - base::Seconds{7 * 86400});
+  gateway.work_and_retry(1);
+  EXPECT_EQ(gateway.file(id).state, FileState::archived);
+}
+
 TEST(Inbound, AFileThatCannotBeReportedAsDoneIsNotReceived) {
   Gateway gateway;
   const UploadTicket ticket = gateway.journal->begin_upload(
@@ -263,6 +282,44 @@ TEST(Inbound, UploadsThatWereInterruptedAreReceivedOrDropped) {
   gateway.journal->finish_upload(lost.id, 4, base::sha256("late"));
   gateway.work();
   EXPECT_EQ(content_of(gateway.inbound() / "Invoices/lost.csv"), "late");
+}
+
+TEST(Inbound, AFailedFileThatCannotBeMovedKeepsItsReasonAndIsMovedLater) {
+  Gateway gateway;
+  const fs::path folder = gateway.tree() / "Archive/Failed/Invoices";
+  fs::create_directories(folder);
+  std::string id;
+  {
+    const WithoutOverride obeying;
+    fs::permissions(folder, fs::perms::owner_read | fs::perms::owner_exec);
+    id = gateway.upload("Invoices", "a.csv.pgp", "no message");
+    gateway.work_and_retry(2);
+  }
+  const store::File failed = gateway.file(id);
+  EXPECT_EQ(failed.state, FileState::failed);
+  EXPECT_EQ(failed.reason_code, "not-pgp");
+  EXPECT_GT(failed.next_due.value(), gateway.clock.now() + base::Seconds{13 * 86400});
+  EXPECT_FALSE(gateway.health.good());
+  gateway.work_and_retry(1);
+  EXPECT_THAT(files_below(gateway.spool()), IsEmpty());
+  EXPECT_THAT(files_below(gateway.tree()),
+              ElementsAre("Archive/Failed/Invoices/a.csv.pgp",
+                          "Archive/Failed/Invoices/a.csv.pgp.reason.txt"));
+  EXPECT_TRUE(gateway.health.good());
+}
+
+TEST(Inbound, AnUploadThatWasGivenUpWhileTheStoreWasAwayIsDroppedWhenItIsBack) {
+  Gateway gateway;
+  const UploadTicket ticket = gateway.journal->begin_upload(
+      gateway.peer(), {"Invoices", "a.csv", "/Incoming/Invoices/a.csv"});
+  gateway.store->interrupt(1, InterruptedStore::When::before);
+  EXPECT_THROW(gateway.journal->abort_upload(ticket.id), base::Error);
+  EXPECT_EQ(gateway.file(ticket.id).state, FileState::receiving);
+  EXPECT_EQ(gateway.pipeline->earliest(), gateway.clock.now());
+  gateway.store->interrupt(0, InterruptedStore::When::before);  // it is back
+  gateway.pipeline->run_pass(gateway.clock.now());
+  EXPECT_EQ(gateway.file(ticket.id).state, FileState::aborted);
+  EXPECT_THAT(gateway.steps(ticket.id), testing::SizeIs(2));
 }
 
 /// What every interruption must leave true once the daemon runs again.

@@ -1,12 +1,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <linux/capability.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <array>
 #include <thread>
 
 #include "base/bytes.h"
@@ -271,24 +267,6 @@ TEST_F(WatchTest, TakesWhatIsThereWhatIsWrittenAndWhatIsMovedIn) {
   EXPECT_TRUE(fs::is_symlink(gateway.outbound() / "Invoices/link.csv"));
   EXPECT_FALSE(gateway.health.good()) << "the link is reported";
 }
-
-/// While it lives, this thread and those it starts obey the modes of files, though root's.
-class WithoutOverride {
- public:
-  WithoutOverride() {
-    EXPECT_EQ(::syscall(SYS_capget, &header_, before_.data()), 0);
-    auto less = before_;
-    less[0].effective &= ~((1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH));
-    EXPECT_EQ(::syscall(SYS_capset, &header_, less.data()), 0);
-  }
-  ~WithoutOverride() { EXPECT_EQ(::syscall(SYS_capset, &header_, before_.data()), 0); }
-  WithoutOverride(const WithoutOverride&) = delete;
-  WithoutOverride& operator=(const WithoutOverride&) = delete;
-
- private:
-  __user_cap_header_struct header_{_LINUX_CAPABILITY_VERSION_3, 0};
-  std::array<__user_cap_data_struct, 2> before_{};
-};
 
 TEST_F(WatchTest, ASourceThatCannotBeReadIsReportedAndTakenOnceItCan) {
   fs::create_directories(gateway.outbound() / "Invoices");
