@@ -25,13 +25,13 @@ class UnansweredRequests {
 
   /// To be asked between two rounds of events.
   [[nodiscard]] bool any();
-  /// Login requests that have come, answered or not.
-  [[nodiscard]] std::uint32_t seen() const { return seen_; }
   /// Of the last login request; what a peer claims.
   [[nodiscard]] const std::string& user() const { return user_; }
+  /// Login requests that have come, answered or not.
+  [[nodiscard]] std::uint32_t seen() const { return seen_; }
 
  private:
-  void logged(const char* line);
+  void logged(const char* text);
   void look();
 
   ssh_session session_;
