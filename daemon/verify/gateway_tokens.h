@@ -1,18 +1,16 @@
-// The tokens by which gateways on TCP show that they may ask: a small immutable list, read without
-// a lock.
+// The tokens by which gateways on TCP show that they may ask: a small immutable list.
 //
 // Threads: knows() from any; load() from any. load() throws what the store throws and keeps the old
 // list then.
 #pragma once
 
-#include <atomic>
-#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/instant.h"
+#include "daemon/verify/published.h"
 #include "store/store.h"
 
 namespace sallyport::daemon {
@@ -28,7 +26,7 @@ class GatewayTokens {
     base::Sha256 sha256{};
     std::optional<base::Instant> expires;
   };
-  std::atomic<std::shared_ptr<const std::vector<Entry>>> entries_;
+  Published<std::vector<Entry>> entries_;
 };
 
 }  // namespace sallyport::daemon

@@ -1,5 +1,5 @@
 // The verification table: SHA-256 of a value -> what a verification needs to know of its key. One
-// million keys, read by every I/O thread without a lock while keys change.
+// million keys, read by every I/O thread while keys change.
 //
 // 4096 shards by the first bits of the hash, each an immutable block that is replaced as a whole
 // when a key in it changes: a change copies some 250 keys, not a million, and a reader keeps the
@@ -26,6 +26,7 @@
 #include "daemon/verify/id_index.h"
 #include "daemon/verify/key_observer.h"
 #include "daemon/verify/profile.h"
+#include "daemon/verify/published.h"
 #include "store/store.h"
 
 namespace sallyport::daemon {
@@ -116,7 +117,7 @@ class VerificationTable final : public KeyObserver {
   [[nodiscard]] bool overtaken(const std::string& id, std::uint16_t version);
 
   const base::Clock& clock_;
-  std::array<std::atomic<ShardPointer>, shard_count> shards_;
+  std::array<Published<VerificationShard>, shard_count> shards_;
   std::atomic<std::size_t> size_{0};
   std::atomic<bool> damaged_{false};
   std::function<void()> tell_damage_;
