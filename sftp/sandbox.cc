@@ -148,6 +148,9 @@ std::vector<sock_filter> program_of(const Filter& filter) {
 std::vector<sock_filter> compile_hash_thread() {
   const Filter filter = new_filter();
   allow(filter, hashing);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  allow(filter, std::array{SCMP_SYS(mmap)});  // the runtime's memory of each thread
+#endif
   return program_of(filter);
 }
 
