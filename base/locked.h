@@ -3,6 +3,7 @@
 //   Locked<std::vector<int>> list;
 //   list.lock()->push_back(1);           // locked until the end of the statement
 //   auto guard = list.lock();            // locked until the end of the scope
+//   std::vector<int> all = list.get();   // a copy; list.set(...) replaces all
 #pragma once
 
 #include <condition_variable>
@@ -17,7 +18,9 @@ class Locked {
   class Guard {
    public:
     T* operator->() { return value_; }
-    T& operator*() { return *value_; }
+    T& operator*() & { return *value_; }
+    /// Not of a temporary: a loop over it would go on after the lock has gone.
+    T& operator*() && = delete;
     /// Waits on `condition` with this lock until `ready()`, which may read the value.
     template <class Predicate>
     void wait(std::condition_variable& condition, Predicate ready) {
@@ -39,6 +42,14 @@ class Locked {
   explicit Locked(T value) : value_(std::move(value)) {}
 
   [[nodiscard]] Guard lock() { return Guard(mutex_, value_); }
+  [[nodiscard]] T get() {
+    const std::scoped_lock lock(mutex_);
+    return value_;
+  }
+  void set(T value) {
+    const std::scoped_lock lock(mutex_);
+    std::swap(value_, value);
+  }
 
  private:
   std::mutex mutex_;

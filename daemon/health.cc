@@ -34,7 +34,8 @@ void Health::clear(std::string_view name) {
 
 std::vector<HealthCondition> Health::list() {
   std::vector<HealthCondition> all;
-  for (const auto& entry : *conditions_.lock()) all.push_back(entry.second);
+  auto conditions = conditions_.lock();
+  for (const auto& entry : *conditions) all.push_back(entry.second);
   return all;
 }
 

@@ -156,12 +156,12 @@ void CredentialNotices::certificate_changed() {
                         error.what());
     }
   }
-  *certificate_.lock() = found;
+  certificate_.set(found);
   waker_.wake("credentials");
 }
 
 void CredentialNotices::announce_certificate(base::Instant now) {
-  std::optional<Certificate> certificate = *certificate_.lock();
+  std::optional<Certificate> certificate = certificate_.get();
   if (!certificate || !certificate->next_due || *certificate->next_due > now) return;
   const auto config = config_.get();
   Ending ending{"tls_certificate",

@@ -186,7 +186,7 @@ void Journal::abort_upload(const std::string& id) {
 }
 
 void Journal::settle_aborts() {
-  const std::set<std::string> ids = *unrecorded_aborts_.lock();
+  const std::set<std::string> ids = unrecorded_aborts_.get();
   for (const std::string& id : ids) {
     record_abort(id);
     unrecorded_aborts_.lock()->erase(id);

@@ -41,7 +41,7 @@ std::string trouble_with(const std::optional<pgp::Key>& key, base::Instant now) 
 }  // namespace
 
 std::optional<base::Instant> Retention::earliest() {
-  if (*looked_at_key_.lock() != context_.config.get()->backup.encrypt_to) return context_.now();
+  if (looked_at_key_.get() != context_.config.get()->backup.encrypt_to) return context_.now();
   const auto due =
       context_.store.read([](Unit& unit) { return store::earliest_file_due(unit, lying()); });
   if (!due) return std::nullopt;
@@ -56,7 +56,7 @@ bool Retention::must_pause(base::Instant now) const {
 
 void Retention::look_at_key(base::Instant now) {
   const std::string wanted = context_.config.get()->backup.encrypt_to;
-  if (*looked_at_key_.lock() == wanted) return;
+  if (looked_at_key_.get() == wanted) return;
   const std::string which = "The key " + wanted + " of backup.encrypt_to ";
   try {
     const std::string trouble =
@@ -68,7 +68,7 @@ void Retention::look_at_key(base::Instant now) {
     context_.health.raise("backup.key", which + "cannot be looked up: " + error.what());
     return;
   }
-  *looked_at_key_.lock() = wanted;
+  looked_at_key_.set(wanted);
 }
 
 bool Retention::run_pass(base::Instant now) {

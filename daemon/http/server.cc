@@ -87,7 +87,7 @@ class Server::Impl {
     }
     if (files.certificate.empty()) return;
     auto fresh = make_tls_context(files);
-    *tls_.lock() = std::move(fresh);
+    tls_.set(std::move(fresh));
   }
 
   void stop() {
@@ -219,7 +219,7 @@ class Server::Impl {
   void begin(Socket socket, Peer peer, Caller caller, bool tls, IoThread& io) {
     if (context_.stopping) return;
     if (tls) {
-      const auto certificates = *tls_.lock();
+      const auto certificates = tls_.get();
       std::make_shared<Connection<TlsStream>>(TlsStream(std::move(socket), *certificates),
                                               std::move(peer), std::move(caller), context_, io)
           ->start();

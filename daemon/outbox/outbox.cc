@@ -90,11 +90,12 @@ bool Outbox::run_pass(Instant now) {
 
 void Outbox::stop() noexcept {
   stopping_ = true;
-  for (auto& [name, destination] : *destinations_.lock()) destination->stop();
+  auto destinations = destinations_.lock();
+  for (auto& [name, destination] : *destinations) destination->stop();
 }
 
 void Outbox::record_what_is_left() {
-  std::vector<Notice> left = *unrecorded_.lock();
+  std::vector<Notice> left = unrecorded_.get();
   for (Notice& notice : left) {
     store_.write([&](store::Unit& unit) {
       Notice attempt = notice;  // the unit may run again

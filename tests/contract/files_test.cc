@@ -139,7 +139,7 @@ TEST_P(Files, SequencesHaveNoGapAndNoTwin) {
     });
   }
   workers.clear();
-  std::vector<std::int64_t> sorted = *drawn.lock();
+  std::vector<std::int64_t> sorted = drawn.get();
   std::sort(sorted.begin(), sorted.end());
   for (std::size_t i = 0; i < sorted.size(); ++i) {
     EXPECT_EQ(sorted[i], static_cast<std::int64_t>(i) + 1);
