@@ -31,13 +31,16 @@ test-full: build ## those and the long ones: power cycles, the client matrix, so
 	@cmake/install-packages long
 	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS) --no-tests=error
 
-test-asan: ## unit and contract tests under AddressSanitizer and UBSan
+test-asan: ## the same tests under AddressSanitizer and UBSan; any report is a failure
 	@$(MAKE) --no-print-directory build PRESET=asan
-	@cd build/asan && ctest --output-on-failure -j $(JOBS) -L 'unit|contract' --no-tests=error
+	@cmake/sanitized-tests asan $(JOBS)
 
-test-tsan: ## unit and contract tests under ThreadSanitizer
+test-tsan: ## the same tests under ThreadSanitizer; any report is a failure
 	@$(MAKE) --no-print-directory build PRESET=tsan
-	@cd build/tsan && ctest --output-on-failure -j $(JOBS) -L 'unit|contract' --no-tests=error
+	@cmake/sanitized-tests tsan $(JOBS)
+
+fuzz: deps ## fuzz every parser, SECONDS=30 each
+	@tests/fuzz/run $(or $(SECONDS),30) $(JOBS)
 
 bench: build ## every benchmark, each against its rival in the same run
 	@cmake/install-packages long
