@@ -27,7 +27,8 @@ const calls = {
   },
   rename: (from, to) => sftp.rename(from, to),
   list: async (far) => (await sftp.list(far)).map((entry) => entry.name),
-  downloadDir: (far, near) => sftp.downloadDir(far, near),
+  // Without fastGet it says done when all is read, not when all is written here.
+  downloadDir: (far, near) => sftp.downloadDir(far, near, { filter: null, useFastget: true }),
   sha256: async (far) => createHash('sha256').update(await sftp.get(far)).digest('hex'),
   rmdir: (far) => sftp.rmdir(far, true),
 };
