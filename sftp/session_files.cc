@@ -12,7 +12,7 @@ namespace sallyport::sftp {
 namespace {
 
 // Offsets beyond this cannot be a file's; off_t ends at 2^63 - 1.
-constexpr std::uint64_t largest_offset = std::uint64_t{1} << 62;
+constexpr std::uint64_t largest_offset = (std::uint64_t{1} << 62) - 1;
 constexpr std::string_view quota_exceeded = "The quota of your folder is used up";
 constexpr std::string_view file_too_large = "The file is larger than is allowed here";
 
