@@ -1,7 +1,4 @@
 #include "daemon/files/pipeline.h"
-
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -17,7 +14,6 @@ using store::File;
 using store::FileState;
 using store::Unit;
 
-constexpr int worker_nice = 10;  // of a thread, though POSIX says process
 constexpr unsigned ahead_in_line = 32;
 constexpr unsigned page = 500;
 constexpr std::chrono::seconds busy_pause{1};
@@ -98,9 +94,8 @@ bool Pipeline::wait_idle(std::chrono::steady_clock::time_point deadline) {
 }
 
 void Pipeline::run() {
-  // Partners who wait for the answer to a CLOSE, and gateways who wait for a verdict about a key,
-  // come first. What is spawned from here inherits it.
-  ::setpriority(PRIO_PROCESS, 0, worker_nice);
+  // Partners who wait for the answer to a CLOSE come first at the store. On the processor nobody
+  // does: with a nice value of 10 files waited for tens of seconds where both processors were busy.
   store::work_in_background();
   for (;;) {
     std::optional<Job> job;
