@@ -1,4 +1,5 @@
 #include "daemon/files/pipeline.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
