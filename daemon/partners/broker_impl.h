@@ -71,7 +71,7 @@ class BrokerServer::Impl {
   void send_limits();
 
  private:
-  // --- broker_server.cc: the loop
+  // --- broker_loop.cc
   void run();
   /// Waits for events and handles them; false: the end.
   bool lead();
@@ -79,12 +79,6 @@ class BrokerServer::Impl {
   void accept_all();
   void read(const ConnectionPtr& connection);
   void closed(const ConnectionPtr& connection);
-  void dispatch(const ConnectionPtr& connection, sftp::Envelope envelope);
-  void on_hello(const ConnectionPtr& connection, sftp::SessionHello hello);
-  void on_control(const ConnectionPtr& connection, const sftp::Message& message);
-  [[nodiscard]] bool may_be_control(const ConnectionPtr& connection);
-  /// Ends a connection that sent what an honest process of the front never sends.
-  void out_of_order(const ConnectionPtr& connection, std::string_view what);
   /// Runs `job` after those of this connection that came before it, on a worker, or on this thread
   /// when it has handed the lead on; too many at once stop the reading of this connection.
   void in_background(const ConnectionPtr& connection, std::function<void()> job);
@@ -92,11 +86,19 @@ class BrokerServer::Impl {
   void job_done(const ConnectionPtr& connection);
   void answer(const ConnectionPtr& connection, std::uint32_t id, const sftp::Message& message,
               int descriptor = -1);
+  void poke() noexcept;
+
+  // --- broker_server.cc: what is no login and no file
+  void dispatch(const ConnectionPtr& connection, sftp::Envelope envelope);
+  void on_hello(const ConnectionPtr& connection, sftp::SessionHello hello);
+  void on_control(const ConnectionPtr& connection, const sftp::Message& message);
+  [[nodiscard]] bool may_be_control(const ConnectionPtr& connection);
+  /// Ends a connection that sent what an honest process of the front never sends.
+  void out_of_order(const ConnectionPtr& connection, std::string_view what);
   void end_connection(BrokerConnection& connection, const std::string& sentence);
   void tell_ban(const store::Ban& ban);
   [[nodiscard]] sftp::FrontConfig front_config() const;
   [[nodiscard]] std::vector<sftp::Ban> real_time_bans();
-  void poke() noexcept;
 
   // --- broker_login.cc
   void on_login(const ConnectionPtr& connection, std::uint32_t id, sftp::LoginQuery query);

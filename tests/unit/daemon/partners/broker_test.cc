@@ -3,181 +3,25 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <condition_variable>
 #include <filesystem>
 
-#include "base/bytes.h"
 #include "base/file_io.h"
-#include "daemon/http/router.h"
-#include "daemon/partners/broker_server.h"
+#include "broker_fixture.h"
 #include "daemon/partners/directories.h"
-#include "daemon/partners/partner_service.h"
 #include "daemon/partners/ssh_key.h"
-#include "sftp/broker.h"
 #include "store/files.h"
 
 namespace sallyport::daemon {
 namespace {
 
 using namespace std::chrono_literals;
+using test::BrokerTest;
+using test::ed25519_blob;
+using test::patience;
 using ::testing::HasSubstr;
-
-constexpr auto patience = 20s;
-
-std::string ed25519_blob(char fill) {
-  return std::string("\0\0\0\x0bssh-ed25519\0\0\0\x20", 19) + std::string(32, fill);
-}
-
-class RecordingJournal final : public FileJournal {
- public:
-  UploadTicket begin_upload(const SessionPeer& peer, const UploadIntent& intent) override {
-    if (fail) throw base::Error("the store is away");
-    const std::lock_guard lock(mutex);
-    intents.push_back({peer.partner, intent});
-    return {base::random_id(), "spool"};
-  }
-  void finish_upload(const std::string& id, std::uint64_t, const base::Sha256&) override {
-    if (fail) throw base::Error("the store is away");
-    const std::lock_guard lock(mutex);
-    finished.push_back(id);
-  }
-  void abort_upload(const std::string& id) override {
-    const std::lock_guard lock(mutex);
-    aborted.push_back(id);
-  }
-  void downloaded(const SessionPeer&, const std::string& path, std::uint64_t, bool) override {
-    const std::lock_guard lock(mutex);
-    downloads.push_back(path);
-  }
-  void left_waiting(const SessionPeer&, const std::string& path, bool partial) override {
-    const std::lock_guard lock(mutex);
-    waiting.push_back((partial ? "partial " : "waiting ") + path);
-    changed.notify_all();
-  }
-  void deleted(const SessionPeer&, const std::string& path) override {
-    const std::lock_guard lock(mutex);
-    deletions.push_back(path);
-  }
-
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::atomic<bool> fail{false};
-  struct Intent {
-    std::string partner;
-    daemon::UploadIntent intent;
-  };
-  std::vector<Intent> intents;
-  std::vector<std::string> finished, aborted, downloads, deletions, waiting;
-};
-
-class BrokerTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() / ("broker-" + base::random_id());
-    std::filesystem::create_directories(directory_);
-    Config config;
-    config.gateway.broker_socket = directory_ / "broker.sock";
-    config.gateway.partners_root = directory_ / "partners";
-    config.gateway.front_user.clear();
-    config.gateway.group.clear();
-    config.gateway.never_ban.clear();
-    config.gateway.ban_failures = 4;
-    config.partner.connections = 2;
-    config.partner.quota_bytes = 1000;
-    config_ = std::make_unique<LiveConfig>(config);
-    store::Options options;
-    options.sqlite_path = directory_ / "test.db";
-    store_ = store::open_store(std::move(options));
-    partners_ = std::make_unique<PartnerService>(
-        PartnerServiceParts{*store_, *config_, clock_, activity_, waker_, nullptr});
-    bans_ = std::make_unique<BanList>(*store_, *config_, clock_);
-    start_server();
-    caller_.kind = CallerKind::local;
-    partners_->create(caller_, "acme", {});
-    const std::string line = "ssh-ed25519 " + base::to_base64(key_) + " test";
-    partners_->add_ssh_key(caller_, "acme", line, "", std::nullopt);
-  }
-  void TearDown() override {
-    server_.reset();
-    store_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-  void start_server() {
-    server_ = std::make_unique<BrokerServer>(
-        BrokerParts{*store_, *config_, clock_, health_, *bans_, journal_});
-    partners_->set_sessions(*server_);
-    server_->start();
-  }
-
-  std::unique_ptr<sftp::BrokerClient> session(const std::string& address = "192.0.2.7") {
-    auto client = std::make_unique<sftp::BrokerClient>(config_->get()->gateway.broker_socket);
-    sftp::SessionHello hello;
-    hello.address = address;
-    hello.port = 4711;
-    hello.client_banner = "SSH-2.0-Test \"x\"\r\nlogin failed from 198.51.100.1";
-    client->send(hello);
-    return client;
-  }
-  static sftp::LoginQuery by_key(const std::string& user, const std::string& key,
-                                 bool verified = true) {
-    sftp::LoginQuery query;
-    query.user = user;
-    query.key = key;
-    query.signature_verified = verified;
-    return query;
-  }
-  static sftp::LoginQuery by_password(const std::string& user, const std::string& password,
-                                      const std::string& proven = "") {
-    sftp::LoginQuery query;
-    query.user = user;
-    query.method = sftp::LoginMethod::password;
-    query.password = password;
-    query.proven_key = proven;
-    return query;
-  }
-  sftp::LoginAnswer login(sftp::BrokerClient& client, const sftp::LoginQuery& query,
-                          base::UniqueFd* directory = nullptr) {
-    sftp::Received received = client.finish(client.start(query), patience);
-    if (directory != nullptr) *directory = std::move(received.descriptor);
-    return std::get<sftp::LoginAnswer>(received.envelope.message);
-  }
-  std::unique_ptr<sftp::BrokerClient> logged_in() {
-    auto client = session();
-    const sftp::LoginAnswer answer = login(*client, by_key("acme", key_));
-    EXPECT_EQ(answer.outcome, sftp::LoginOutcome::allow);
-    session_id_ = answer.session_id;
-    return client;
-  }
-  bool ends(sftp::BrokerClient& client) {
-    const auto until = std::chrono::steady_clock::now() + patience;
-    while (std::chrono::steady_clock::now() < until) {
-      if (client.ended()) return true;
-      pollfd entry{client.fd(), POLLIN, 0};
-      ::poll(&entry, 1, 1000);
-    }
-    return false;
-  }
-
-  using Outcome = sftp::LoginOutcome;
-  const std::string key_ = ed25519_blob('k');
-  std::filesystem::path directory_;
-  std::unique_ptr<LiveConfig> config_;
-  base::SystemClock clock_;
-  Health health_{clock_};
-  NoWaker waker_;
-  ActivityLog activity_{"test", clock_};
-  std::unique_ptr<store::Store> store_;
-  std::unique_ptr<PartnerService> partners_;
-  std::unique_ptr<BanList> bans_;
-  RecordingJournal journal_;
-  std::unique_ptr<BrokerServer> server_;
-  Caller caller_;
-  std::string session_id_;
-};
 
 TEST_F(BrokerTest, AKnownKeyGetsTheDirectoryAndItsLimits) {
   auto client = session();
@@ -384,143 +228,6 @@ TEST_F(BrokerTest, FailuresBanAndTheFrontIsTold) {
   told = control.finish(0, patience);
   EXPECT_EQ(std::get<sftp::BanUpdate>(told.envelope.message).bans.at(0).until, 0);
   EXPECT_EQ(login(*client, by_key("acme", key_)).outcome, Outcome::allow);
-}
-
-TEST_F(BrokerTest, NoSessionPassesItselfOffAsTheParent) {
-  sftp::BrokerClient control(config_->get()->gateway.broker_socket);
-  sftp::ControlHello real;
-  real.host_keys = {{"ssh-ed25519", "SHA256:ours", "MD5:00", "ssh-ed25519 AAAA", false}};
-  control.send(real);
-  EXPECT_TRUE(
-      std::holds_alternative<sftp::FrontConfig>(control.finish(0, patience).envelope.message));
-  sftp::ControlHello forged;
-  forged.host_keys = {{"ssh-ed25519", "SHA256:mallory", "MD5:00", "ssh-ed25519 BBBB", false}};
-  // After a login, before one, and as the first thing that it says.
-  auto in = logged_in();
-  auto out = session();
-  sftp::BrokerClient fresh(config_->get()->gateway.broker_socket);
-  for (sftp::BrokerClient* client : {in.get(), out.get(), &fresh}) {
-    client->send(forged);
-    EXPECT_TRUE(ends(*client));
-    ASSERT_EQ(server_->front().host_keys.size(), 1U);
-    EXPECT_EQ(server_->front().host_keys[0].sha256, "SHA256:ours");
-  }
-  auto other = session();
-  other->send(sftp::RefusalCount{"192.0.2.1", "banned", 3});
-  EXPECT_TRUE(ends(*other));
-  EXPECT_FALSE(control.ended());
-}
-
-TEST_F(BrokerTest, TheParentMayComeBack) {
-  auto first = std::make_unique<sftp::BrokerClient>(config_->get()->gateway.broker_socket);
-  first->send(sftp::ControlHello{});
-  static_cast<void>(first->finish(0, patience));
-  first.reset();
-  sftp::BrokerClient second(config_->get()->gateway.broker_socket);
-  second.send(sftp::ControlHello{});
-  EXPECT_TRUE(
-      std::holds_alternative<sftp::FrontConfig>(second.finish(0, patience).envelope.message));
-}
-
-TEST_F(BrokerTest, ASessionHasAnAddress) {
-  for (const char* address : {"", "somewhere", "192.0.2.7 port 22\nlogin failed from 198.51.100.1",
-                              "192.0.2.0/24", "fe80::1%eth0"}) {
-    auto client = session(address);
-    EXPECT_TRUE(ends(*client)) << address;
-  }
-  sftp::BrokerClient silent(config_->get()->gateway.broker_socket);
-  silent.send(by_key("acme", key_));
-  EXPECT_TRUE(ends(silent));
-}
-
-TEST_F(BrokerTest, ObjectsAreThePartnersOwn) {
-  auto client = logged_in();
-  const sftp::UploadIntent intent{"Secrets", "a", "/Incoming/Secrets/a"};
-  const auto refused = client->ask<sftp::UploadTicket>(intent, patience);
-  EXPECT_EQ(refused.status, sftp::Status::refused);
-  {
-    const std::lock_guard lock(journal_.mutex);
-    EXPECT_TRUE(journal_.intents.empty());
-  }
-  config_->set(std::make_shared<const Config>([&] {
-    Config config = *config_->get();
-    config.partner.objects.emplace_back("Secrets");
-    return config;
-  }()));
-  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::ok)
-      << "added after the login";
-}
-
-TEST_F(BrokerTest, EventsAreAboutPaths) {
-  auto client = logged_in();
-  sftp::FileEvent event;
-  event.kind = sftp::FileEventKind::download;
-  for (const char* path : {"", "x", "/Outgoing/../x", "/Outgoing//x", "/a\nb", "/Outgoing/\xff"}) {
-    event.path = path;
-    EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::refused) << path;
-  }
-  event.path = "/Outgoing/x";
-  event.target = "/Shared/..";
-  EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::refused);
-  event.target.clear();
-  event.bytes = std::numeric_limits<std::uint64_t>::max();
-  event.duration_ms = event.bytes;
-  EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::ok);
-  client.reset();
-  server_.reset();  // writes what is left
-  EXPECT_EQ(journal_.downloads, std::vector<std::string>{"/Outgoing/x"});
-  const auto events =
-      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
-  EXPECT_EQ(std::count_if(events.begin(), events.end(),
-                          [](const auto& one) { return one.event == "download"; }),
-            1);
-}
-
-TEST_F(BrokerTest, QuotaIsSharedBySessions) {
-  auto first = logged_in();
-  auto second = logged_in();
-  EXPECT_EQ(first->ask<sftp::UsageAnswer>(sftp::UsageReport{600, 1}, patience).bytes_left, 400U);
-  EXPECT_EQ(second->ask<sftp::UsageAnswer>(sftp::UsageReport{500, 1}, patience).bytes_left, 0U);
-  EXPECT_EQ(first->ask<sftp::UsageAnswer>(sftp::UsageReport{-600, -1}, patience).bytes_left, 500U);
-  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
-  for (int i = 0; i < 3; ++i) {
-    const auto left = first->ask<sftp::UsageAnswer>(sftp::UsageReport{most, most}, patience);
-    EXPECT_EQ(left.bytes_left, 0U);
-  }
-}
-
-TEST_F(BrokerTest, NoFolderIsTooDeepForTheQuota) {
-  const auto config = config_->get();
-  std::filesystem::path deep = directory_ / "partners/acme/tree/Incoming/Users";
-  for (int i = 0; i < 200; ++i) deep /= "d";
-  std::filesystem::create_directories(deep);
-  base::write_file_durably(deep / "hidden", std::string(700, 'x'));
-  EXPECT_EQ(measure_usage(*config, "acme").bytes, 700U);
-  EXPECT_EQ(measure_usage(*config, "acme").files, 1U);
-  // Deeper than a path can be long: renamed there, folder by folder.
-  const std::string name(200, 'n');
-  std::filesystem::path top = directory_ / "partners/acme/tree/Incoming/Invoices";
-  for (int round = 0; round < 3; ++round) {
-    std::filesystem::path folder = directory_ / "partners/acme/staging/next";
-    for (int i = 0; i < 10; ++i) folder /= name;
-    std::filesystem::create_directories(folder);
-    if (round > 0) std::filesystem::rename(top / "next", folder / "next");
-    std::filesystem::rename(directory_ / "partners/acme/staging/next", top / "next");
-  }
-  EXPECT_GT(measure_usage(*config, "acme").bytes, std::uint64_t{1} << 60);
-  auto client = logged_in();
-  EXPECT_EQ(client->ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience).bytes_left, 0U);
-}
-
-TEST_F(BrokerTest, WhatComesBeforeTheLoginEndsTheConnection) {
-  for (const sftp::Message& early :
-       {sftp::Message(sftp::UploadDone{}), sftp::Message(sftp::FileEvent{}),
-        sftp::Message(sftp::UploadIntent{"Users", "a", "/Incoming/Users/a"}),
-        sftp::Message(sftp::TakenQuery{}), sftp::Message(sftp::LoginAnswer{})}) {
-    auto client = session();
-    client->send(early);
-    EXPECT_TRUE(ends(*client));
-  }
 }
 
 TEST_F(BrokerTest, AKilledSessionLeavesAPartial) {

@@ -1,0 +1,239 @@
+// The broker's threads: who waits for events, who works on what came, and in which order.
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+#include "daemon/partners/broker_impl.h"
+
+namespace sallyport::daemon {
+namespace {
+
+constexpr unsigned most_inflight = 32;
+
+// What the leading thread is going to work on when it has handed the lead on.
+thread_local std::function<void()>* next_job = nullptr;
+
+}  // namespace
+
+void BrokerServer::Impl::poke() noexcept {
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(poked_.get(), &one, sizeof(one)));
+}
+
+void BrokerServer::Impl::run() {
+  for (;;) {
+    std::function<void()> job;
+    {
+      const std::lock_guard lead_lock(lead_);
+      next_job = &job;
+      const bool goes_on = lead();
+      next_job = nullptr;
+      if (!goes_on) return;
+    }
+    if (!job) continue;
+    job();
+    ++free_loops_;
+  }
+}
+
+bool BrokerServer::Impl::lead() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return false;
+  }
+  std::array<epoll_event, 128> events{};
+  const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+  if (count < 0 && errno != EINTR) {
+    base::log_error("broker.loop", {}, "Waiting for the SFTP front failed: {}",
+                    std::strerror(errno));
+    return false;
+  }
+  for (int i = 0; i < count; ++i) {
+    const int fd = events[static_cast<std::size_t>(i)].data.fd;
+    if (fd == listener_.get()) {
+      accept_all();
+      continue;
+    }
+    if (fd == poked_.get()) {
+      resume_paused();
+      continue;
+    }
+    ConnectionPtr connection;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = connections_.find(fd);
+      if (found != connections_.end()) connection = found->second;
+    }
+    if (connection) read(connection);
+  }
+  return true;
+}
+
+void BrokerServer::Impl::resume_paused() {
+  std::uint64_t ignored = 0;
+  static_cast<void>(!::read(poked_.get(), &ignored, sizeof(ignored)));
+  std::vector<ConnectionPtr> resumed;
+  {
+    const std::lock_guard lock(mutex_);
+    resumed.swap(to_resume_);
+  }
+  for (const ConnectionPtr& connection : resumed) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = connection->fd.get();
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
+  }
+}
+
+void BrokerServer::Impl::accept_all() {
+  for (;;) {
+    base::UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd) {
+      if (errno == EMFILE || errno == ENFILE) {
+        base::log_error("broker.accept", {}, "Out of file descriptors: raise LimitNOFILE");
+        // The listener stays readable; waiting a moment keeps this from spinning.
+        std::this_thread::sleep_for(std::chrono::milliseconds{50});
+      }
+      return;
+    }
+    const auto user = sftp::peer_user(fd.get());
+    if (!user || *user != user_) {
+      base::log_warning("broker.refused", {{"uid", user ? static_cast<std::int64_t>(*user) : -1}},
+                        "Refused a connection to the broker socket by uid {}: only "
+                        "gateway.front_user may use it",
+                        user ? static_cast<std::int64_t>(*user) : -1);
+      continue;
+    }
+    auto connection = std::make_shared<BrokerConnection>();
+    const int number = fd.get();
+    connection->fd = std::move(fd);
+    {
+      const std::lock_guard lock(mutex_);
+      connections_[number] = connection;
+    }
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = number;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, number, &event) != 0) closed(connection);
+  }
+}
+
+void BrokerServer::Impl::read(const ConnectionPtr& connection) {
+  // A few at a time, so that a busy session does not keep others waiting.
+  for (int turn = 0; turn < 8; ++turn) {
+    sftp::Received received = sftp::receive_message(connection->fd.get());
+    switch (received.what) {
+      case sftp::Received::What::nothing:
+        return;
+      case sftp::Received::What::malformed:
+        base::log_error("broker.malformed", {},
+                        "The SFTP front sent what is no message: are both programs of one "
+                        "version? Its connection is closed.");
+        closed(connection);
+        return;
+      case sftp::Received::What::closed:
+        closed(connection);
+        return;
+      case sftp::Received::What::message:
+        dispatch(connection, std::move(received.envelope));
+        break;
+    }
+    const std::lock_guard lock(mutex_);
+    if (connection->paused) return;
+  }
+}
+
+void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
+  bool logged_in = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = connections_.find(connection->fd.get());
+    if (found == connections_.end() || found->second != connection) return;
+    connections_.erase(found);
+    if (connection->control) front_ = Front{};
+    logged_in = connection->logged_in;
+  }
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
+  ::shutdown(connection->fd.get(), SHUT_RDWR);
+  if (!logged_in) return;
+  workers_->submit([this, connection] {
+    recover(connection->peer.partner, connection->session_id, connection->peer);
+  });
+}
+
+void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::function<void()> job) {
+  if (connection->inflight.fetch_add(1) + 1 >= most_inflight) {
+    const std::lock_guard lock(mutex_);
+    if (!connection->paused) {
+      connection->paused = true;
+      epoll_event event{};
+      event.events = 0;
+      event.data.fd = connection->fd.get();
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->fd.get(), &event);
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    connection->jobs.push_back(std::move(job));
+    if (std::exchange(connection->working, true)) return;
+  }
+  auto work = [this, connection] { work_on(connection); };
+  // Somebody has to be left to lead.
+  if (next_job != nullptr && !*next_job && free_loops_ > 1) {
+    --free_loops_;
+    *next_job = std::move(work);
+  } else {
+    workers_->submit(std::move(work));
+  }
+}
+
+void BrokerServer::Impl::work_on(const ConnectionPtr& connection) {
+  for (;;) {
+    std::function<void()> job;
+    {
+      const std::lock_guard lock(mutex_);
+      if (connection->jobs.empty()) {
+        connection->working = false;
+        return;
+      }
+      job = std::move(connection->jobs.front());
+      connection->jobs.pop_front();
+    }
+    try {
+      job();
+    } catch (const std::exception& error) {
+      base::log_error("broker.failed", {}, "A message of the SFTP front was not worked on: {}",
+                      error.what());
+    }
+    job_done(connection);
+  }
+}
+
+void BrokerServer::Impl::job_done(const ConnectionPtr& connection) {
+  if (connection->inflight.fetch_sub(1) - 1 > most_inflight / 2) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!connection->paused) return;
+    connection->paused = false;
+    to_resume_.push_back(connection);
+  }
+  poke();
+}
+
+void BrokerServer::Impl::answer(const ConnectionPtr& connection, std::uint32_t id,
+                                const sftp::Message& message, int descriptor) {
+  if (id == 0) return;
+  if (!sftp::send_message(connection->fd.get(), id, message, descriptor)) {
+    // Gone, or so slow that its socket is full: the loop sees the end of it.
+    ::shutdown(connection->fd.get(), SHUT_RDWR);
+  }
+}
+
+}  // namespace sallyport::daemon

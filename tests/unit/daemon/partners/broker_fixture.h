@@ -1,0 +1,174 @@
+// A broker server over its real socket, with a real store, and the sessions that talk to it.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "daemon/http/router.h"
+#include "daemon/partners/broker_server.h"
+#include "daemon/partners/partner_service.h"
+#include "sftp/broker.h"
+#include "store/store.h"
+
+namespace sallyport::daemon::test {
+
+using namespace std::chrono_literals;
+inline constexpr auto patience = 20s;
+
+inline std::string ed25519_blob(char fill) {
+  return std::string("\0\0\0\x0bssh-ed25519\0\0\0\x20", 19) + std::string(32, fill);
+}
+
+class RecordingJournal final : public FileJournal {
+ public:
+  UploadTicket begin_upload(const SessionPeer& peer, const UploadIntent& intent) override {
+    if (fail) throw base::Error("the store is away");
+    const std::lock_guard lock(mutex);
+    intents.push_back({peer.partner, intent});
+    return {base::random_id(), "spool"};
+  }
+  void finish_upload(const std::string& id, std::uint64_t, const base::Sha256&) override {
+    if (fail) throw base::Error("the store is away");
+    const std::lock_guard lock(mutex);
+    finished.push_back(id);
+  }
+  void abort_upload(const std::string& id) override {
+    const std::lock_guard lock(mutex);
+    aborted.push_back(id);
+  }
+  void downloaded(const SessionPeer&, const std::string& path, std::uint64_t, bool) override {
+    const std::lock_guard lock(mutex);
+    downloads.push_back(path);
+  }
+  void left_waiting(const SessionPeer&, const std::string& path, bool partial) override {
+    const std::lock_guard lock(mutex);
+    waiting.push_back((partial ? "partial " : "waiting ") + path);
+    changed.notify_all();
+  }
+  void deleted(const SessionPeer&, const std::string& path) override {
+    const std::lock_guard lock(mutex);
+    deletions.push_back(path);
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::atomic<bool> fail{false};
+  struct Intent {
+    std::string partner;
+    daemon::UploadIntent intent;
+  };
+  std::vector<Intent> intents;
+  std::vector<std::string> finished, aborted, downloads, deletions, waiting;
+};
+
+class BrokerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = std::filesystem::temp_directory_path() / ("broker-" + base::random_id());
+    std::filesystem::create_directories(directory_);
+    Config config;
+    config.gateway.broker_socket = directory_ / "broker.sock";
+    config.gateway.partners_root = directory_ / "partners";
+    config.gateway.front_user.clear();
+    config.gateway.group.clear();
+    config.gateway.never_ban.clear();
+    config.gateway.ban_failures = 4;
+    config.partner.connections = 2;
+    config.partner.quota_bytes = 1000;
+    config_ = std::make_unique<LiveConfig>(config);
+    store::Options options;
+    options.sqlite_path = directory_ / "test.db";
+    store_ = store::open_store(std::move(options));
+    partners_ = std::make_unique<PartnerService>(
+        PartnerServiceParts{*store_, *config_, clock_, activity_, waker_, nullptr});
+    bans_ = std::make_unique<BanList>(*store_, *config_, clock_);
+    start_server();
+    caller_.kind = CallerKind::local;
+    partners_->create(caller_, "acme", {});
+    const std::string line = "ssh-ed25519 " + base::to_base64(key_) + " test";
+    partners_->add_ssh_key(caller_, "acme", line, "", std::nullopt);
+  }
+  void TearDown() override {
+    server_.reset();
+    store_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+  void start_server() {
+    server_ = std::make_unique<BrokerServer>(
+        BrokerParts{*store_, *config_, clock_, health_, *bans_, journal_});
+    partners_->set_sessions(*server_);
+    server_->start();
+  }
+
+  std::unique_ptr<sftp::BrokerClient> session(const std::string& address = "192.0.2.7") {
+    auto client = std::make_unique<sftp::BrokerClient>(config_->get()->gateway.broker_socket);
+    sftp::SessionHello hello;
+    hello.address = address;
+    hello.port = 4711;
+    hello.client_banner = "SSH-2.0-Test \"x\"\r\nlogin failed from 198.51.100.1";
+    client->send(hello);
+    return client;
+  }
+  static sftp::LoginQuery by_key(const std::string& user, const std::string& key,
+                                 bool verified = true) {
+    sftp::LoginQuery query;
+    query.user = user;
+    query.key = key;
+    query.signature_verified = verified;
+    return query;
+  }
+  static sftp::LoginQuery by_password(const std::string& user, const std::string& password,
+                                      const std::string& proven = "") {
+    sftp::LoginQuery query;
+    query.user = user;
+    query.method = sftp::LoginMethod::password;
+    query.password = password;
+    query.proven_key = proven;
+    return query;
+  }
+  sftp::LoginAnswer login(sftp::BrokerClient& client, const sftp::LoginQuery& query,
+                          base::UniqueFd* directory = nullptr) {
+    sftp::Received received = client.finish(client.start(query), patience);
+    if (directory != nullptr) *directory = std::move(received.descriptor);
+    return std::get<sftp::LoginAnswer>(received.envelope.message);
+  }
+  std::unique_ptr<sftp::BrokerClient> logged_in() {
+    auto client = session();
+    const sftp::LoginAnswer answer = login(*client, by_key("acme", key_));
+    EXPECT_EQ(answer.outcome, sftp::LoginOutcome::allow);
+    session_id_ = answer.session_id;
+    return client;
+  }
+  bool ends(sftp::BrokerClient& client) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (std::chrono::steady_clock::now() < until) {
+      if (client.ended()) return true;
+      pollfd entry{client.fd(), POLLIN, 0};
+      ::poll(&entry, 1, 1000);
+    }
+    return false;
+  }
+
+  using Outcome = sftp::LoginOutcome;
+  const std::string key_ = ed25519_blob('k');
+  std::filesystem::path directory_;
+  std::unique_ptr<LiveConfig> config_;
+  base::SystemClock clock_;
+  Health health_{clock_};
+  NoWaker waker_;
+  ActivityLog activity_{"test", clock_};
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<PartnerService> partners_;
+  std::unique_ptr<BanList> bans_;
+  RecordingJournal journal_;
+  std::unique_ptr<BrokerServer> server_;
+  Caller caller_;
+  std::string session_id_;
+};
+
+}  // namespace sallyport::daemon::test

@@ -1,0 +1,160 @@
+// What a session process that was taken over may tell the broker: nothing that it could not do
+// anyway.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/file_io.h"
+#include "broker_fixture.h"
+#include "daemon/partners/directories.h"
+#include "store/files.h"
+
+namespace sallyport::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+using test::BrokerTest;
+using test::patience;
+
+TEST_F(BrokerTest, NoSessionPassesItselfOffAsTheParent) {
+  sftp::BrokerClient control(config_->get()->gateway.broker_socket);
+  sftp::ControlHello real;
+  real.host_keys = {{"ssh-ed25519", "SHA256:ours", "MD5:00", "ssh-ed25519 AAAA", false}};
+  control.send(real);
+  EXPECT_TRUE(
+      std::holds_alternative<sftp::FrontConfig>(control.finish(0, patience).envelope.message));
+  sftp::ControlHello forged;
+  forged.host_keys = {{"ssh-ed25519", "SHA256:mallory", "MD5:00", "ssh-ed25519 BBBB", false}};
+  // After a login, before one, and as the first thing that it says.
+  auto in = logged_in();
+  auto out = session();
+  sftp::BrokerClient fresh(config_->get()->gateway.broker_socket);
+  for (sftp::BrokerClient* client : {in.get(), out.get(), &fresh}) {
+    client->send(forged);
+    EXPECT_TRUE(ends(*client));
+    ASSERT_EQ(server_->front().host_keys.size(), 1U);
+    EXPECT_EQ(server_->front().host_keys[0].sha256, "SHA256:ours");
+  }
+  auto other = session();
+  other->send(sftp::RefusalCount{"192.0.2.1", "banned", 3});
+  EXPECT_TRUE(ends(*other));
+  EXPECT_FALSE(control.ended());
+}
+
+TEST_F(BrokerTest, TheParentMayComeBack) {
+  auto first = std::make_unique<sftp::BrokerClient>(config_->get()->gateway.broker_socket);
+  first->send(sftp::ControlHello{});
+  static_cast<void>(first->finish(0, patience));
+  first.reset();
+  sftp::BrokerClient second(config_->get()->gateway.broker_socket);
+  second.send(sftp::ControlHello{});
+  EXPECT_TRUE(
+      std::holds_alternative<sftp::FrontConfig>(second.finish(0, patience).envelope.message));
+}
+
+TEST_F(BrokerTest, ASessionHasAnAddress) {
+  for (const char* address : {"", "somewhere", "192.0.2.7 port 22\nlogin failed from 198.51.100.1",
+                              "192.0.2.0/24", "fe80::1%eth0"}) {
+    auto client = session(address);
+    EXPECT_TRUE(ends(*client)) << address;
+  }
+  sftp::BrokerClient silent(config_->get()->gateway.broker_socket);
+  silent.send(by_key("acme", key_));
+  EXPECT_TRUE(ends(silent));
+}
+
+TEST_F(BrokerTest, ObjectsAreThePartnersOwn) {
+  auto client = logged_in();
+  const sftp::UploadIntent intent{"Secrets", "a", "/Incoming/Secrets/a"};
+  const auto refused = client->ask<sftp::UploadTicket>(intent, patience);
+  EXPECT_EQ(refused.status, sftp::Status::refused);
+  {
+    const std::lock_guard lock(journal_.mutex);
+    EXPECT_TRUE(journal_.intents.empty());
+  }
+  config_->set(std::make_shared<const Config>([&] {
+    Config config = *config_->get();
+    config.partner.objects.emplace_back("Secrets");
+    return config;
+  }()));
+  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::ok)
+      << "added after the login";
+}
+
+TEST_F(BrokerTest, EventsAreAboutPaths) {
+  auto client = logged_in();
+  sftp::FileEvent event;
+  event.kind = sftp::FileEventKind::download;
+  for (const char* path : {"", "x", "/Outgoing/../x", "/Outgoing//x", "/a\nb", "/Outgoing/\xff"}) {
+    event.path = path;
+    EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::refused) << path;
+  }
+  event.path = "/Outgoing/x";
+  event.target = "/Shared/..";
+  EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::refused);
+  event.target.clear();
+  event.bytes = std::numeric_limits<std::uint64_t>::max();
+  event.duration_ms = event.bytes;
+  EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::ok);
+  client.reset();
+  server_.reset();  // writes what is left
+  EXPECT_EQ(journal_.downloads, std::vector<std::string>{"/Outgoing/x"});
+  const auto events =
+      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
+  EXPECT_EQ(std::count_if(events.begin(), events.end(),
+                          [](const auto& one) { return one.event == "download"; }),
+            1);
+}
+
+TEST_F(BrokerTest, QuotaIsSharedBySessions) {
+  auto first = logged_in();
+  auto second = logged_in();
+  EXPECT_EQ(first->ask<sftp::UsageAnswer>(sftp::UsageReport{600, 1}, patience).bytes_left, 400U);
+  EXPECT_EQ(second->ask<sftp::UsageAnswer>(sftp::UsageReport{500, 1}, patience).bytes_left, 0U);
+  EXPECT_EQ(first->ask<sftp::UsageAnswer>(sftp::UsageReport{-600, -1}, patience).bytes_left, 500U);
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  for (int i = 0; i < 3; ++i) {
+    const auto left = first->ask<sftp::UsageAnswer>(sftp::UsageReport{most, most}, patience);
+    EXPECT_EQ(left.bytes_left, 0U);
+  }
+}
+
+TEST_F(BrokerTest, NoFolderIsTooDeepForTheQuota) {
+  const auto config = config_->get();
+  std::filesystem::path deep = directory_ / "partners/acme/tree/Incoming/Users";
+  for (int i = 0; i < 200; ++i) deep /= "d";
+  std::filesystem::create_directories(deep);
+  base::write_file_durably(deep / "hidden", std::string(700, 'x'));
+  EXPECT_EQ(measure_usage(*config, "acme").bytes, 700U);
+  EXPECT_EQ(measure_usage(*config, "acme").files, 1U);
+  // Deeper than a path can be long: renamed there, folder by folder.
+  const std::string name(200, 'n');
+  std::filesystem::path top = directory_ / "partners/acme/tree/Incoming/Invoices";
+  for (int round = 0; round < 3; ++round) {
+    std::filesystem::path folder = directory_ / "partners/acme/staging/next";
+    for (int i = 0; i < 10; ++i) folder /= name;
+    std::filesystem::create_directories(folder);
+    if (round > 0) std::filesystem::rename(top / "next", folder / "next");
+    std::filesystem::rename(directory_ / "partners/acme/staging/next", top / "next");
+  }
+  EXPECT_GT(measure_usage(*config, "acme").bytes, std::uint64_t{1} << 60);
+  auto client = logged_in();
+  EXPECT_EQ(client->ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience).bytes_left, 0U);
+}
+
+TEST_F(BrokerTest, WhatComesBeforeTheLoginEndsTheConnection) {
+  for (const sftp::Message& early :
+       {sftp::Message(sftp::UploadDone{}), sftp::Message(sftp::FileEvent{}),
+        sftp::Message(sftp::UploadIntent{"Users", "a", "/Incoming/Users/a"}),
+        sftp::Message(sftp::TakenQuery{}), sftp::Message(sftp::LoginAnswer{})}) {
+    auto client = session();
+    client->send(early);
+    EXPECT_TRUE(ends(*client));
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::daemon
