@@ -83,9 +83,9 @@ class Partner(threading.Thread):
     """Uploads one file after the other on one connection, until that breaks, and keeps the names whose CLOSE was answered
     with OK."""
 
-    def __init__(self, instance, jobs, start):
+    def __init__(self, instance, jobs):
         super().__init__()
-        self.e, self.jobs, self.start_at, self.accepted = instance.env, jobs, start, []
+        self.e, self.jobs, self.accepted = instance.env, jobs, []
 
     def run(self):
         e = self.e
@@ -93,7 +93,6 @@ class Partner(threading.Thread):
         try:
             transport.connect(username=e["SFTP_USER"], pkey=paramiko.RSAKey.from_private_key_file(e["SFTP_KEY"]))
             sftp = paramiko.SFTPClient.from_transport(transport)
-            self.start_at.wait()
             for name, sealed in self.jobs:
                 handle = sftp.open(f"/Incoming/Invoices/{name}.pgp", "wb")
                 handle.set_pipelined(True)
@@ -165,7 +164,6 @@ def cycles(disk, scratch, count, seed):
     disk.sync()
     try:
         for cycle in range(count):
-            start = threading.Event()
             partners = []
             for lane in range(2):
                 jobs = []
@@ -174,13 +172,15 @@ def cycles(disk, scratch, count, seed):
                     name = f"c{cycle}l{lane}n{number}.csv"
                     contents[name] = plain
                     jobs.append((name, sealed))
-                partners.append(Partner(instance, jobs, start))
+                partners.append(Partner(instance, jobs))
                 partners[-1].start()
-            start.set()
             for number in range(2):
                 place_durably(outbound / f"o{cycle}n{number}.csv", "a,b\n" * 500)
                 sent.append(f"o{cycle}n{number}.csv")
-            time.sleep(dice.uniform(0.02, 0.8))  # the random moment itself, not a wait for anything
+            # The random moment: counted in uploads, because a slow machine has none in any number of milliseconds.
+            moment = dice.randint(0, 10)
+            wait_for(f"{moment} uploads", lambda lanes=partners, least=moment: sum(len(p.accepted) for p in lanes) >= least, 60)
+            time.sleep(dice.uniform(0, 0.03))
             disk.lose_power()
             for pid in state["pids"].values():
                 try:
