@@ -85,7 +85,7 @@ constexpr std::array always{
     // sockets that are open already, and waiting
     SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(poll),
     SCMP_SYS(ppoll), SCMP_SYS(shutdown), SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(close),
-    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(clock_nanosleep), SCMP_SYS(sched_yield),
     // memory, time, signals, the end
     SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex),
     SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
