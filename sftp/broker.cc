@@ -10,8 +10,13 @@
 #include <cstring>
 #include <utility>
 
+#include "sftp/awake.h"
+
 namespace sallyport::sftp {
 namespace {
+
+// Most answers come within this time; for a password nobody stays awake.
+constexpr std::chrono::microseconds awake_for{200};
 
 sockaddr_un socket_address(const std::string& path) {
   sockaddr_un address{};
@@ -187,6 +192,7 @@ Received BrokerClient::finish(std::uint32_t id, std::chrono::milliseconds deadli
     }
   }
   const auto until = std::chrono::steady_clock::now() + deadline;
+  (void)readable_by(socket_.get(), std::chrono::steady_clock::now() + awake_for);
   while (!ended_) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         until - std::chrono::steady_clock::now());

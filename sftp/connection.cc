@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,6 +21,7 @@
 #include <vector>
 
 #include "base/c_handle.h"
+#include "sftp/awake.h"
 #include "sftp/channel.h"
 #include "sftp/hash_thread.h"
 #include "sftp/interrupt.h"
@@ -258,11 +258,7 @@ class Connection {
     const std::uint64_t bytes = socket_bytes_.in_bytes + socket_bytes_.out_bytes;
     recent_bytes_ = recent_bytes_ / 2 + bytes - std::exchange(bytes_at_last_wait_, bytes);
     if (!prompt_ || recent_bytes_ > small_talk) return;
-    pollfd entry{peer_copy_.get(), POLLIN, 0};
-    while (prompt_ && ::poll(&entry, 1, 0) == 0) {
-      ::sched_yield();
-      prompt_ = SteadyClock::now() < awake_until_;
-    }
+    prompt_ = readable_by(peer_copy_.get(), awake_until_);
   }
 
   // Clients built on npm's ssh2 write the length of a packet by itself, and their system keeps the
