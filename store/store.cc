@@ -27,6 +27,9 @@ constexpr std::chrono::seconds most_retrying{3};
 /// waiting on.
 constexpr std::chrono::seconds most_waiting{30};
 
+/// A partner who sends many small files has the next commit to wait for within this time.
+constexpr std::chrono::milliseconds calm_after{2};
+
 thread_local bool in_background = false;
 
 /// Idle connections, at most `limit` in use. Threads: any. The pool outlives what it lends.
@@ -34,8 +37,8 @@ class Pool {
  public:
   using Connect = std::function<std::unique_ptr<Connection>()>;
 
-  Pool(unsigned limit, Connect connect)
-      : limit_(limit), turns_(limit), connect_(std::move(connect)) {}
+  Pool(unsigned limit, Connect connect, std::chrono::milliseconds calm = {})
+      : limit_(limit), turns_(limit, calm), connect_(std::move(connect)) {}
 
   class Lease {
    public:
@@ -99,7 +102,7 @@ class Pool {
         dropped.push_back(std::move(connection));
       }
     }
-    turns_.give_back();
+    turns_.give_back(in_background);
   }
 
   unsigned limit_;
@@ -136,8 +139,9 @@ class PooledStore final : public Store {
   explicit PooledStore(Options options)
       : options_(std::move(options)),
         // SQLite has one writer at a time anyway: waiting here is fairer than waiting there.
-        writers_(is_sqlite() ? 1 : std::max(1U, options_.connections),
-                 [this] { return connect(true); }),
+        writers_(
+            is_sqlite() ? 1 : std::max(1U, options_.connections), [this] { return connect(true); },
+            is_sqlite() ? calm_after : std::chrono::milliseconds{}),
         readers_(std::max(1U, is_sqlite() ? options_.connections - 1 : 1U),
                  [this] { return connect(false); }) {
     Pool::Lease connection = writers_.take();

@@ -9,46 +9,57 @@ constexpr unsigned most_in_a_row = 7;
 
 }  // namespace
 
-// Under the mutex, and while both wait.
+// Under the mutex.
 bool Turns::backgrounds_turn() const {
   return in_a_row_ >= most_in_a_row;
+}
+
+bool Turns::may_take(bool background, Clock::time_point now) const {
+  if (in_use_ >= limit_) return false;
+  if (!background) return background_.waiting == 0 || !backgrounds_turn();
+  return backgrounds_turn() || (foreground_.waiting == 0 && now >= calm_at_);
 }
 
 bool Turns::take(bool background, std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   Line& own = background ? background_ : foreground_;
-  const Line& other = background ? foreground_ : background_;
+  const auto deadline = Clock::now() + patience;
   ++own.waiting;
-  const bool got = own.called.wait_for(lock, patience, [&] {
-    return in_use_ < limit_ && (other.waiting == 0 || backgrounds_turn() == background);
-  });
+  bool got = false;
+  for (;;) {
+    const auto now = Clock::now();
+    got = may_take(background, now);
+    if (got || now >= deadline) break;
+    // Nobody tells when it has become calm.
+    const bool waits_for_calm = background && now < calm_at_ && in_use_ < limit_;
+    own.called.wait_until(lock, waits_for_calm ? std::min(calm_at_, deadline) : deadline);
+  }
   --own.waiting;
   if (!got) {
     // The call that this one slept through, or the turn that it had by its waiting, is another's.
-    if (in_use_ < limit_) {
-      foreground_.called.notify_one();
-      background_.called.notify_one();
-    }
+    if (in_use_ < limit_) call_next();
     return false;
   }
   ++in_use_;
   in_a_row_ = background ? 0 : std::min(in_a_row_ + 1, most_in_a_row);
   // With more than one thing there may be one left for the other line.
-  if (in_use_ < limit_) {
-    foreground_.called.notify_one();
-    background_.called.notify_one();
-  }
+  if (in_use_ < limit_) call_next();
   return true;
 }
 
-void Turns::give_back() noexcept {
-  {
-    const std::lock_guard lock(mutex_);
-    --in_use_;
-    const bool background =
-        background_.waiting > 0 && (foreground_.waiting == 0 || backgrounds_turn());
-    (background ? background_ : foreground_).called.notify_one();
-  }
+// Under the mutex. Both lines, as either may be the one whose turn it is not.
+void Turns::call_next() {
+  if (foreground_.waiting > 0) foreground_.called.notify_one();
+  if (background_.waiting > 0) background_.called.notify_one();
+}
+
+void Turns::give_back(bool background) noexcept {
+  const std::lock_guard lock(mutex_);
+  --in_use_;
+  if (!background && calm_ > Clock::duration::zero()) calm_at_ = Clock::now() + calm_;
+  const bool to_background =
+      background_.waiting > 0 && (foreground_.waiting == 0 || backgrounds_turn());
+  (to_background ? background_ : foreground_).called.notify_one();
 }
 
 unsigned Turns::waiting() {

@@ -1,6 +1,7 @@
 // Who gets one of a few things next. What somebody waits for (an answer to a partner, to a gateway,
 // to an administrator) goes before work in the background, which has every eighth turn all the
-// same, so that it goes on however much the others want.
+// same, so that it goes on however much the others want. Where there is but one thing, a burst of
+// what somebody waits for is not broken into either: the background waits until it is calm.
 //
 // Threads: any. Nothing here fails.
 #pragma once
@@ -13,11 +14,13 @@ namespace sallyport::store {
 
 class Turns {
  public:
-  explicit Turns(unsigned limit) : limit_(limit) {}
+  /// It is calm when nothing of the foreground has come for `calm`.
+  explicit Turns(unsigned limit, std::chrono::milliseconds calm = {})
+      : limit_(limit), calm_(calm) {}
 
   /// Waits for a turn; false if none came within `patience`.
   [[nodiscard]] bool take(bool background, std::chrono::milliseconds patience);
-  void give_back() noexcept;
+  void give_back(bool background) noexcept;
   /// How many wait now.
   [[nodiscard]] unsigned waiting();
 
@@ -26,12 +29,17 @@ class Turns {
     std::condition_variable called;
     unsigned waiting = 0;
   };
+  using Clock = std::chrono::steady_clock;
   [[nodiscard]] bool backgrounds_turn() const;
+  [[nodiscard]] bool may_take(bool background, Clock::time_point now) const;
+  void call_next();
 
   const unsigned limit_;
+  const Clock::duration calm_;
   std::mutex mutex_;
   unsigned in_use_ = 0;
   unsigned in_a_row_ = 0;  ///< turns of the foreground since the last one of the background
+  Clock::time_point calm_at_;
   Line foreground_;
   Line background_;
 };

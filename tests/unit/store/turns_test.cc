@@ -25,7 +25,7 @@ class TurnsTest : public ::testing::Test {
         const std::lock_guard lock(mutex_);
         order_ += who;
       }
-      turns.give_back();
+      turns.give_back(background);
     });
     const auto end = std::chrono::steady_clock::now() + patience;
     while (turns.waiting() == before && std::chrono::steady_clock::now() < end) {
@@ -51,7 +51,7 @@ TEST_F(TurnsTest, WhatSomebodyWaitsForGoesFirst) {
   ASSERT_TRUE(turns.take(false, patience));
   want('b', true);
   want('f', false);
-  turns.give_back();
+  turns.give_back(false);
   EXPECT_EQ(order(), "fb");
 }
 
@@ -60,20 +60,43 @@ TEST_F(TurnsTest, TheBackgroundHasEveryEighthTurn) {
   want('b', true);
   want('b', true);
   for (int i = 0; i < 16; ++i) want('f', false);
-  turns.give_back();
+  turns.give_back(true);
   EXPECT_EQ(order(), "fffffffbfffffffbff");
 }
 
 TEST_F(TurnsTest, NobodyWaitsForALineThatIsEmpty) {
   ASSERT_TRUE(turns.take(true, patience));
   for (int i = 0; i < 9; ++i) want('f', false);
-  turns.give_back();
+  turns.give_back(true);
   EXPECT_EQ(order(), "fffffffff");
   ASSERT_TRUE(turns.take(false, patience));
   want('b', true);
   want('b', true);
-  turns.give_back();
+  turns.give_back(false);
   EXPECT_EQ(order(), "fffffffffbb");
+}
+
+TEST_F(TurnsTest, ABurstIsNotBrokenIntoButForEveryEighthTurn) {
+  Turns calm(1, std::chrono::seconds{3600});
+  ASSERT_TRUE(calm.take(true, patience));  // it is calm at first
+  calm.give_back(true);
+  for (int i = 0; i < 7; ++i) {
+    EXPECT_EQ(calm.take(true, std::chrono::milliseconds{1}), i == 0) << i;
+    if (i == 0) calm.give_back(true);
+    ASSERT_TRUE(calm.take(false, patience));
+    calm.give_back(false);
+  }
+  EXPECT_TRUE(calm.take(true, std::chrono::milliseconds{1})) << "the eighth turn";
+  calm.give_back(true);
+  EXPECT_FALSE(calm.take(true, std::chrono::milliseconds{1}));
+}
+
+TEST_F(TurnsTest, WhenItIsCalmTheBackgroundGoesOn) {
+  Turns calm(1, std::chrono::milliseconds{2});
+  ASSERT_TRUE(calm.take(false, patience));
+  calm.give_back(false);
+  EXPECT_TRUE(calm.take(true, patience)) << "with nobody there to call it";
+  calm.give_back(true);
 }
 
 TEST_F(TurnsTest, PatienceEnds) {
@@ -81,9 +104,9 @@ TEST_F(TurnsTest, PatienceEnds) {
   EXPECT_FALSE(turns.take(false, std::chrono::milliseconds{1}));
   EXPECT_FALSE(turns.take(true, std::chrono::milliseconds{1}));
   EXPECT_EQ(turns.waiting(), 0U);
-  turns.give_back();
+  turns.give_back(false);
   EXPECT_TRUE(turns.take(true, patience));
-  turns.give_back();
+  turns.give_back(true);
 }
 
 TEST_F(TurnsTest, SeveralMayHaveOneAtOnce) {
@@ -91,7 +114,7 @@ TEST_F(TurnsTest, SeveralMayHaveOneAtOnce) {
   ASSERT_TRUE(two.take(false, patience));
   ASSERT_TRUE(two.take(true, patience));
   EXPECT_FALSE(two.take(false, std::chrono::milliseconds{1}));
-  two.give_back();
+  two.give_back(true);
   EXPECT_TRUE(two.take(false, patience));
 }
 
