@@ -39,6 +39,8 @@
   "published_as, backup_at, verdict, plain_sha256, attempts, retry_since, next_due, "   \
   "claimed_by, claimed_until"
 #define SELECT_FILE "SELECT id, " FILE_ ", version FROM journal_file "
+#define INTENT "partner, object, name, uploader, created"
+#define SELECT_INTENT "SELECT id, " INTENT " FROM upload_intent "
 #define EVENT                                                                               \
   "happened, partner, event_name, path, address, banner, fingerprint, bytes, duration_ms, " \
   "detail"
@@ -155,6 +157,11 @@ constexpr std::array entries{
     Entry{Sql::find_file, SELECT_FILE "WHERE id = ?"},
     Entry{Sql::update_file, "UPDATE journal_file SET {set " FILE_CHANGES
                             "}, version = version + 1 WHERE id = ? AND version = ?"},
+    Entry{Sql::insert_upload_intent,
+          "INSERT INTO upload_intent (id, " INTENT ") VALUES (?, {values " INTENT "})"},
+    Entry{Sql::find_upload_intent, SELECT_INTENT "WHERE id = ?"},
+    Entry{Sql::delete_upload_intent, "DELETE FROM upload_intent WHERE id = ?"},
+    Entry{Sql::list_upload_intents, SELECT_INTENT "WHERE id > ? ORDER BY id LIMIT ?"},
     Entry{Sql::insert_file_step,
           "INSERT INTO file_step (file_id, state, happened, detail) VALUES (?, ?, ?, ?)"},
     Entry{Sql::file_steps,
@@ -172,7 +179,8 @@ constexpr std::array entries{
           "SELECT next_due FROM journal_file {index journal_file_due} WHERE state = ? AND next_due "
           "IS NOT NULL ORDER BY next_due LIMIT 1"},
     Entry{Sql::files_in_state,
-          SELECT_FILE "{index journal_file_state} WHERE state = ? AND id > ? ORDER BY id LIMIT ?"},
+          SELECT_FILE "{index journal_file_state_created} WHERE state = ? AND created >= ? AND "
+                      "(created > ? OR id > ?) ORDER BY created, id LIMIT ?"},
     Entry{Sql::delivered_content,
           SELECT_FILE "WHERE partner = ? AND sha256 = ? AND id <> ? AND direction = 'inbound' AND "
                       "delivered_as <> '' AND state IN ('delivered', 'archived', 'backed_up') "
@@ -231,9 +239,10 @@ constexpr std::array entries{
           "next_due LIMIT 1"},
     Entry{Sql::insert_pgp_key,
           "INSERT INTO pgp_key (id, " PGP_KEY ") VALUES (?, {values " PGP_KEY "})"},
-    Entry{Sql::touch_pgp_key,
-          "UPDATE pgp_key SET last_used = ? WHERE partner = ? AND fingerprint = ? AND (last_used IS "
-          "NULL OR last_used < ?)"},
+    Entry{
+        Sql::touch_pgp_key,
+        "UPDATE pgp_key SET last_used = ? WHERE partner = ? AND fingerprint = ? AND (last_used IS "
+        "NULL OR last_used < ?)"},
     Entry{Sql::partner_pgp_keys,
           "SELECT id, " PGP_KEY " FROM pgp_key WHERE partner = ? ORDER BY added, id"},
     Entry{Sql::update_pgp_key, "UPDATE pgp_key SET {set " PGP_KEY "} WHERE id = ?"},
@@ -289,8 +298,9 @@ constexpr std::array entries{
     Entry{Sql::activity_chain,
           "SELECT " ACTIVITY
           " FROM activity WHERE node = ? AND sequence_number > ? ORDER BY sequence_number LIMIT ?"},
-    Entry{Sql::activity_nodes,
-          "SELECT node FROM activity_head UNION SELECT node FROM activity_checkpoint ORDER BY node"},
+    Entry{
+        Sql::activity_nodes,
+        "SELECT node FROM activity_head UNION SELECT node FROM activity_checkpoint ORDER BY node"},
     Entry{Sql::activity_end, "SELECT sequence_number, hash FROM activity_head WHERE node = ?"},
     Entry{Sql::activity_head,
           "SELECT " ACTIVITY " FROM activity WHERE node = ? ORDER BY sequence_number DESC LIMIT 1"},

@@ -37,6 +37,16 @@ void read_file(Query& query, File& file) {
 }
 
 template <class Record, class Call>
+void intent_fields(Record& intent, Call&& call) {
+  call(intent.partner, intent.object, intent.name, intent.uploader, intent.created);
+}
+
+void read_intent(Query& query, UploadIntent& intent) {
+  query.read(intent.id);
+  intent_fields(intent, [&](auto&... values) { query.read(values...); });
+}
+
+template <class Record, class Call>
 void task_fields(Record& task, Call&& call) {
   call(task.file_id, task.kind, task.created, task.next_due, task.attempts, task.last_error);
 }
@@ -70,6 +80,30 @@ bool update_file(Unit& unit, const File& file) {
   Query query(unit, Sql::update_file);
   bind_changes(query, file);
   return query.bind(file.id, file.version).run() == 1;
+}
+
+void insert_upload_intent(Unit& unit, const UploadIntent& intent) {
+  Query query(unit, Sql::insert_upload_intent);
+  query.bind(intent.id);
+  intent_fields(intent, [&](const auto&... values) { query.bind(values...); });
+  query.run();
+}
+
+std::optional<UploadIntent> find_upload_intent(Unit& unit, std::string_view id) {
+  Query query(unit, Sql::find_upload_intent);
+  query.bind(id);
+  return first_of<UploadIntent>(query, read_intent);
+}
+
+bool delete_upload_intent(Unit& unit, std::string_view id) {
+  return Query(unit, Sql::delete_upload_intent).bind(id).run() == 1;
+}
+
+std::vector<UploadIntent> list_upload_intents(Unit& unit, std::string_view after_id,
+                                              unsigned limit) {
+  Query query(unit, Sql::list_upload_intents);
+  query.bind(after_id, limit);
+  return all_of<UploadIntent>(query, read_intent);
 }
 
 void insert_file_step(Unit& unit, const FileStep& step) {
@@ -124,14 +158,18 @@ std::optional<Instant> earliest_file_due(Unit& unit, const std::vector<FileState
 }
 
 std::vector<File> files_in_states(Unit& unit, const std::vector<FileState>& states,
-                                  std::string_view after_id, unsigned limit) {
+                                  const File* after, unsigned limit) {
+  const Instant from = after != nullptr ? after->created : base::from_unix(0);
+  const std::string_view id = after != nullptr ? std::string_view(after->id) : std::string_view();
   std::vector<File> files;
   for (const FileState state : states) {
     Query query(unit, Sql::files_in_state);
-    query.bind(state, after_id, limit);
+    query.bind(state, from, from, id, limit);
     while (query.next()) read_file(query, files.emplace_back());
   }
-  std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.id < b.id; });
+  std::sort(files.begin(), files.end(), [](const File& a, const File& b) {
+    return std::tie(a.created, a.id) < std::tie(b.created, b.id);
+  });
   if (files.size() > limit) files.resize(limit);
   return files;
 }

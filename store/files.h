@@ -68,6 +68,26 @@ struct File {
   friend bool operator==(const File&, const File&) = default;
 };
 
+/// An upload that a session has announced: durable before the file is moved into the spool, where
+/// it has the name `id`. Replaced by a File, in the same unit, as soon as it is known how it ended.
+struct UploadIntent {
+  std::string id;
+  std::string partner;
+  std::string object;
+  std::string name;
+  std::string uploader;  ///< as in File
+  Instant created{};
+
+  friend bool operator==(const UploadIntent&, const UploadIntent&) = default;
+};
+void insert_upload_intent(Unit& unit, const UploadIntent& intent);
+[[nodiscard]] std::optional<UploadIntent> find_upload_intent(Unit& unit, std::string_view id);
+/// False if there is none.
+bool delete_upload_intent(Unit& unit, std::string_view id);
+/// By id, after `after_id`.
+[[nodiscard]] std::vector<UploadIntent> list_upload_intents(Unit& unit, std::string_view after_id,
+                                                            unsigned limit);
+
 struct FileStep {
   std::string file_id;
   FileState state = FileState::receiving;
@@ -93,9 +113,10 @@ void insert_file_step(Unit& unit, const FileStep& step);
                                           Instant now, unsigned limit);
 [[nodiscard]] std::optional<Instant> earliest_file_due(Unit& unit,
                                                        const std::vector<FileState>& states);
-/// In these states, by id, after `after_id`: what recovery at start walks through.
+/// In these states, oldest first, after the last of the page before (null: from the beginning):
+/// what recovery at start walks through.
 [[nodiscard]] std::vector<File> files_in_states(Unit& unit, const std::vector<FileState>& states,
-                                                std::string_view after_id, unsigned limit);
+                                                const File* after, unsigned limit);
 /// An earlier inbound file of the partner with the same content that was delivered.
 [[nodiscard]] std::optional<File> find_delivered_content(Unit& unit, std::string_view partner,
                                                          std::string_view sha256,

@@ -58,7 +58,6 @@ constexpr std::array<std::string_view, 62> first{
     "attempts {number}, retry_since {number?}, next_due {number?}, claimed_by {name}, "
     "claimed_until {number?}, version {number}, PRIMARY KEY (id)) {table}",
     "CREATE INDEX journal_file_due ON journal_file (state, next_due, id)",
-    "CREATE INDEX journal_file_state ON journal_file (state, id)",
     "CREATE INDEX journal_file_state_created ON journal_file (state, created, id)",
     "CREATE INDEX journal_file_created ON journal_file (created, id)",
     "CREATE INDEX journal_file_partner ON journal_file (partner, created, id)",
@@ -67,6 +66,10 @@ constexpr std::array<std::string_view, 62> first{
     "CREATE INDEX journal_file_name ON journal_file (name{prefix})",
     "CREATE INDEX journal_file_turn ON journal_file (partner, object, state, sequence_number)",
     "CREATE INDEX journal_file_received ON journal_file (partner, object, received)",
+    // An upload that its session has announced and that is not ours yet: short-lived and narrow,
+    // because somebody waits for it. Then it becomes a row of journal_file.
+    "CREATE TABLE IF NOT EXISTS upload_intent (id {id}, partner {id}, object {name}, name {text}, "
+    "uploader {text}, created {number}, PRIMARY KEY (id)) {table}",
     "CREATE TABLE IF NOT EXISTS file_task (file_id {id}, kind {id}, created {number}, "
     "next_due {number}, attempts {number}, last_error {text}, PRIMARY KEY (file_id, kind)) {table}",
     "CREATE INDEX file_task_due ON file_task (next_due)",

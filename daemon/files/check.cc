@@ -21,6 +21,13 @@ std::optional<File> row_of(const FileContext& context, const std::string& id) {
   return context.store.read([&](Unit& unit) { return store::find_file(unit, id); });
 }
 
+/// Before row_of(): an intent becomes a row, never the other way round.
+bool is_announced(const FileContext& context, const std::string& partner, const std::string& id) {
+  const auto intent =
+      context.store.read([&](Unit& unit) { return store::find_upload_intent(unit, id); });
+  return intent && intent->partner == partner;
+}
+
 bool is_unfinished_inbound(FileState state) {
   return state == FileState::receiving || state == FileState::received ||
          state == FileState::decrypted || state == FileState::delivered;
@@ -42,6 +49,7 @@ void Check::look_at_spool(const std::string& partner, const FileSink& offer, Che
   for (const std::string& name : spool.list()) {
     ++report.files;
     const std::string path = join(spool.path(), name);
+    if (is_announced(context_, partner, name)) continue;
     const auto file = row_of(context_, name);
     if (!file || file->partner != partner || file->direction != store::Direction::inbound) {
       report.findings.push_back(
@@ -141,10 +149,11 @@ void Check::look_at_tree(const std::string& partner, const Directory& folder,
 void Check::look_at_rows(CheckReport& report) {
   const std::vector<FileState> lying{FileState::archived, FileState::failed, FileState::available,
                                      FileState::downloaded};
-  std::string after;
+  std::optional<File> last;
   for (;;) {
-    const auto files = context_.store.read(
-        [&](Unit& unit) { return store::files_in_states(unit, lying, after, page); });
+    const auto files = context_.store.read([&](Unit& unit) {
+      return store::files_in_states(unit, lying, last ? &*last : nullptr, page);
+    });
     for (const File& file : files) {
       ++report.rows;
       const SplitPath place = split_last(file.published_as);
@@ -169,7 +178,7 @@ void Check::look_at_rows(CheckReport& report) {
       }
     }
     if (files.size() < page) return;
-    after = files.back().id;
+    last = files.back();
   }
 }
 

@@ -63,13 +63,14 @@ void FileService::stop() {
 void FileService::partners_changed() {
   watch_.rescan();
   constexpr unsigned page = 500;
-  std::string after;
+  std::optional<File> last;
   for (;;) {
-    const auto held = context_.store.read(
-        [&](Unit& unit) { return store::files_in_states(unit, {FileState::held}, after, page); });
+    const auto held = context_.store.read([&](Unit& unit) {
+      return store::files_in_states(unit, {FileState::held}, last ? &*last : nullptr, page);
+    });
     for (const File& file : held) pipeline_.offer(file);
     if (held.size() < page) return;
-    after = held.back().id;
+    last = held.back();
   }
 }
 

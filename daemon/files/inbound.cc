@@ -427,11 +427,17 @@ StepResult Inbound::reject(File& file, const std::string& code, const std::strin
   return StepResult::failed;
 }
 
-bool Inbound::give_up(File& file) {
-  if (file.state != FileState::receiving || file.reason_code.empty()) return false;
+void Inbound::give_up(File& file) {
   const Directory spool = context_.spool(file.partner);
   const auto fd = spool.open_file(file.spool_name);
-  if (!fd) return false;
+  if (!fd) {
+    if (file.next_due && context_.now() < *file.next_due) return;
+    // Interrupted before it was moved: it lies where it was, and comes anew.
+    file.state = FileState::aborted;
+    file.next_due.reset();
+    commit_file(context_, file, "not moved before an interruption");
+    return;
+  }
   const base::FileDigest digest = base::digest_file(fd->get(), join(spool.path(), file.spool_name));
   file.size = digest.size;
   file.sha256 = base::to_hex(digest.sha256);
@@ -439,7 +445,6 @@ bool Inbound::give_up(File& file) {
   const std::string code = file.reason_code;
   const std::string sentence = file.reason;
   static_cast<void>(reject(file, code, sentence));
-  return true;
 }
 
 void Inbound::settle_original(File& file) {

@@ -43,8 +43,8 @@ class Inbound {
   /// spool. Nothing if it is in its place already.
   void settle_original(store::File& file);
   /// A partial or not-ready file that was brought into the spool since its time is over: fails with
-  /// the reason that its row has. False if the row is no such one, or its file is not there (yet).
-  bool give_up(store::File& file);
+  /// the reason that its row has. If it is not in the spool by its next_due, its row is given up.
+  void give_up(store::File& file);
 
  private:
   struct Judgement;

@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/locked.h"
@@ -62,26 +63,28 @@ class Journal final : public FileJournal {
   void deleted(const SessionPeer& peer, const std::string& virtual_path) override;
 
   /// An upload that was begun and neither finished nor aborted, because a program or the machine
-  /// went down: if the file is in the spool it is whole, and is received; else, once the row is old
-  /// enough that no session can still be at it, it is dropped.
-  void resolve_upload(const store::File& file);
+  /// went down: if the file is in the spool it is whole, and is received; else, once the intent is
+  /// old enough that no session can still be at it, it is dropped. Nothing if there is none.
+  void resolve_upload(const std::string& id);
+  /// Whose intents are to be resolved: those that are old enough, or all (after a start).
+  [[nodiscard]] std::vector<std::string> unresolved_uploads(bool all);
   /// Records what abort_upload() could not: the store was away then. Throws if it still is.
   void settle_aborts();
   [[nodiscard]] bool has_unrecorded_aborts() { return !unrecorded_aborts_.lock()->empty(); }
 
  private:
   void record_abort(const std::string& id);
-  void remember(const store::File& file);
-  /// The row of an upload as it was begun, mostly without asking the store.
-  [[nodiscard]] std::optional<store::File> begun(const std::string& id);
-  void record_received(const store::File& file, std::uint64_t size, const std::string& sha256,
-                       std::string_view step);
+  void remember(const store::UploadIntent& intent);
+  /// An upload as it was begun, mostly without asking the store.
+  [[nodiscard]] std::optional<store::UploadIntent> begun(const std::string& id);
+  void record_received(const store::UploadIntent& intent, std::uint64_t size,
+                       const std::string& sha256, std::string_view step);
 
   FileContext context_;
   FileSink received_;
   std::function<void()> waiting_;
   base::Locked<std::set<std::string>> unrecorded_aborts_;
-  base::Locked<std::map<std::string, store::File>> begun_;
+  base::Locked<std::map<std::string, store::UploadIntent>> begun_;
   /// Numbers are given and handed on under the lock of their line, by a hash of partner and object.
   std::array<std::mutex, 64> lines_;
 };

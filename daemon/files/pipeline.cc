@@ -129,6 +129,8 @@ void Pipeline::work(const Job& job) {
   try {
     auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
     if (!file) {
+      if (journal_ != nullptr) journal_->resolve_upload(id);
+      note_stuck(id, "");
       with_lanes([&](Lanes& lanes) { lanes.leave(id); });
       return;
     }
@@ -150,8 +152,7 @@ void Pipeline::work(const Job& job) {
           inbound_.settle_original(*file);
           break;
         case FileState::receiving:
-          if (inbound_.give_up(*file)) break;
-          if (journal_ != nullptr) journal_->resolve_upload(*file);
+          inbound_.give_up(*file);
           break;
         case FileState::queued:
         case FileState::held:
@@ -276,10 +277,11 @@ void Pipeline::settle_later(const std::string& id, const std::string& sentence) 
 void Pipeline::look_through_journal() {
   // What waited before the start is tried at once: its cause may have gone with the restart.
   const bool first_look = !looked_.exchange(true);
-  std::string after;
+  std::optional<File> last;
   for (;;) {
-    const auto files = context_.store.read(
-        [&](Unit& unit) { return store::files_in_states(unit, unfinished(), after, page); });
+    const auto files = context_.store.read([&](Unit& unit) {
+      return store::files_in_states(unit, unfinished(), last ? &*last : nullptr, page);
+    });
     const base::Instant now = context_.now();
     for (const File& file : files) {
       const bool waits = file.next_due && *file.next_due > now;
@@ -292,8 +294,12 @@ void Pipeline::look_through_journal() {
         });
       }
     }
-    if (files.size() < page) return;
-    after = files.back().id;
+    if (files.size() < page) break;
+    last = files.back();
+  }
+  if (journal_ == nullptr) return;
+  for (const std::string& id : journal_->unresolved_uploads(first_look)) {
+    with_lanes([&](Lanes& lanes) { lanes.add_errand(id); });
   }
 }
 

@@ -208,7 +208,7 @@ void WaitingFiles::expire(const store::Partner& partner, const Directory& folder
     commit_file(context_, file, "resumed, renamed or removed at the last moment");
     return;
   }
-  static_cast<void>(inbound_.give_up(file));
+  inbound_.give_up(file);
 }
 
 }  // namespace sallyport::daemon

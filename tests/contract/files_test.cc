@@ -171,24 +171,50 @@ TEST_P(Files, DueOnesOfTheStatesOldestFirst) {
   });
 }
 
-TEST_P(Files, RecoveryWalksThroughStatesById) {
+TEST_P(Files, RecoveryWalksThroughStatesOldestFirst) {
   const FileState states[] = {FileState::received, FileState::decrypted, FileState::archived};
   for (int i = 0; i < 12; ++i) {
     File file = full_file(std::string(1, static_cast<char>('a' + i)));
     file.state = states[i % 3];
+    file.created = at(100 - i / 4);  // several of one second, and ids against time
     insert(file);
   }
   std::string walked;
-  std::string after;
+  std::optional<File> last;
   for (;;) {
     const auto page = read([&](Unit& unit) {
-      return files_in_states(unit, {FileState::decrypted, FileState::received}, after, 3);
+      return files_in_states(unit, {FileState::decrypted, FileState::received},
+                             last ? &*last : nullptr, 3);
     });
     if (page.empty()) break;
     walked += ids(page);
-    after = page.back().id;
+    last = page.back();
   }
-  EXPECT_EQ(walked, "a b d e g h j k ");
+  EXPECT_EQ(walked, "j k e g h a b d ");
+}
+
+TEST_P(Files, AnIntentIsKeptUntilItIsTakenBack) {
+  const auto intent = [](const char* id) {
+    return UploadIntent{id, "acme", "Invoices", "2026/a b.csv", "{\"address\":\"::1\"}", at(7)};
+  };
+  for (const char* id : {"c", "a", "b"}) {
+    write([&](Unit& unit) { insert_upload_intent(unit, intent(id)); });
+  }
+  EXPECT_EQ(
+      error_of([&] { write([&](Unit& unit) { insert_upload_intent(unit, intent("a")); }); }).kind(),
+      Failure::duplicate);
+  const auto found = [&](const char* id) {
+    return read([&](Unit& unit) { return find_upload_intent(unit, id); });
+  };
+  const auto page = [&](const char* after) {
+    return read([&](Unit& unit) { return list_upload_intents(unit, after, 2); });
+  };
+  EXPECT_EQ(found("b"), intent("b"));
+  EXPECT_EQ(page(""), (std::vector<UploadIntent>{intent("a"), intent("b")}));
+  EXPECT_EQ(page("b"), std::vector<UploadIntent>{intent("c")});
+  EXPECT_TRUE(write([](Unit& unit) { return delete_upload_intent(unit, "b"); }));
+  EXPECT_FALSE(write([](Unit& unit) { return delete_upload_intent(unit, "b"); }));
+  EXPECT_EQ(found("b"), std::nullopt);
 }
 
 TEST_P(Files, DeliveredContentIsRecognised) {

@@ -56,7 +56,7 @@ def put_again_if_unknown(instance, sealed, accepted):
     before its CLOSE stays a partial and is replaced by that."""
     if accepted:
         return
-    if any(f["state"] == "receiving" for f in in_journal(instance, sealed.name)):
+    if not in_journal(instance, sealed.name):
         instance.advance("660s")  # until nobody can be at it any more: it is taken or dropped
     if not in_journal(instance, sealed.name):
         instance.sftp(f"put {sealed} /Incoming/Invoices/")

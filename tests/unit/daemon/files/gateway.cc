@@ -190,6 +190,11 @@ store::File Gateway::file(const std::string& id) {
   return real_store->read([&](store::Unit& unit) { return store::find_file(unit, id); }).value();
 }
 
+bool Gateway::is_announced(const std::string& id) {
+  return real_store->read(
+      [&](store::Unit& unit) { return store::find_upload_intent(unit, id).has_value(); });
+}
+
 std::vector<std::string> Gateway::steps(const std::string& id) {
   std::vector<std::string> result;
   for (const auto& step :

@@ -105,6 +105,8 @@ class Gateway {
   /// work(), and lets the clock reach whatever waits for a retry, `times` times.
   void work_and_retry(int times = 3);
 
+  /// Announced, and neither received nor given up.
+  bool is_announced(const std::string& id);
   [[nodiscard]] store::File file(const std::string& id);
   [[nodiscard]] std::vector<std::string> steps(const std::string& id);
   [[nodiscard]] std::vector<store::Notice> notices(const std::string& kind);

@@ -249,7 +249,7 @@ TEST(Inbound, AFileThatCannotBeReportedAsDoneIsNotReceived) {
   EXPECT_THROW(gateway.journal->finish_upload(ticket.id, 1, base::sha256("x")), base::Error);
   write_file(gateway.spool() / ticket.spool_name, "xy");
   EXPECT_THROW(gateway.journal->finish_upload(ticket.id, 1, base::sha256("x")), base::Error);
-  EXPECT_EQ(gateway.file(ticket.id).state, FileState::receiving);
+  EXPECT_TRUE(gateway.is_announced(ticket.id));
   EXPECT_THROW(gateway.journal->finish_upload("unknown", 1, base::sha256("x")), base::Error);
   for (const char* name : {"..", "", "a/../b"}) {
     EXPECT_THROW(static_cast<void>(gateway.journal->begin_upload(gateway.peer(),
@@ -269,11 +269,12 @@ TEST(Inbound, UploadsThatWereInterruptedAreReceivedOrDropped) {
   const UploadTicket whole = begin("whole.csv");
   const UploadTicket lost = begin("lost.csv");
   write_file(gateway.spool() / whole.spool_name, "whole");
+  EXPECT_THAT(Check(*gateway.context).check().findings, IsEmpty()) << "an intent is no orphan";
   gateway.restart();
   gateway.work();
   EXPECT_EQ(gateway.file(whole.id).state, FileState::archived);
   EXPECT_EQ(gateway.file(whole.id).sha256, base::to_hex(base::sha256("whole")));
-  EXPECT_EQ(gateway.file(lost.id).state, FileState::receiving) << "a session may be at it still";
+  EXPECT_TRUE(gateway.is_announced(lost.id)) << "a session may be at it still";
   gateway.work_and_retry(11);
   EXPECT_EQ(gateway.file(lost.id).state, FileState::aborted);
   // A session that was very slow: late, and welcome.
@@ -282,6 +283,8 @@ TEST(Inbound, UploadsThatWereInterruptedAreReceivedOrDropped) {
   gateway.journal->finish_upload(lost.id, 4, base::sha256("late"));
   gateway.work();
   EXPECT_EQ(content_of(gateway.inbound() / "Invoices/lost.csv"), "late");
+  EXPECT_THAT(gateway.steps(lost.id), ElementsAre("receiving", "aborted", "received", "decrypted",
+                                                  "delivered", "archived"));
 }
 
 TEST(Inbound, AFailedFileThatCannotBeMovedKeepsItsReasonAndIsMovedLater) {
@@ -314,7 +317,7 @@ TEST(Inbound, AnUploadThatWasGivenUpWhileTheStoreWasAwayIsDroppedWhenItIsBack) {
       gateway.peer(), {"Invoices", "a.csv", "/Incoming/Invoices/a.csv"});
   gateway.store->interrupt(1, InterruptedStore::When::before);
   EXPECT_THROW(gateway.journal->abort_upload(ticket.id), base::Error);
-  EXPECT_EQ(gateway.file(ticket.id).state, FileState::receiving);
+  EXPECT_TRUE(gateway.is_announced(ticket.id));
   EXPECT_EQ(gateway.pipeline->earliest(), gateway.clock.now());
   gateway.store->interrupt(0, InterruptedStore::When::before);  // it is back
   gateway.pipeline->run_pass(gateway.clock.now());
