@@ -47,13 +47,18 @@ std::optional<DetachedVerdict> verify_by_waiting_signature(const FileContext& co
   auto signature = find_waiting(context, file, file.name + std::string(ending));
   if (!signature) return std::nullopt;
   const Directory spool = context.spool(file.partner);
-  const auto data_fd = spool.open_file(file.spool_name);
+  const auto original = spool.open_file(file.spool_name);
   const auto signature_fd = spool.open_file(signature->spool_name);
-  if (!data_fd || !signature_fd) return std::nullopt;
+  if (!original || !signature_fd) return std::nullopt;
   pgp::Acceptance detached = acceptance;
   detached.encryption = pgp::Encryption::optional;
   DetachedVerdict result;
-  result.verdict = context.pgp.verify_detached(path_of(*data_fd), path_of(*signature_fd), detached);
+  const Directory staging = context.inbound_staging();
+  result.data = staging.make_file(file.id, 0600);
+  staging.remove_file(file.id);
+  copy_content(original->get(), result.data.get(), join(spool.path(), file.spool_name));
+  result.verdict =
+      context.pgp.verify_detached(path_of(result.data), path_of(*signature_fd), detached);
   result.signature = std::move(*signature);
   return result;
 }

@@ -27,6 +27,9 @@ namespace sallyport::daemon {
 struct DetachedVerdict {
   pgp::Verdict verdict;
   store::File signature;  ///< the row of NAME.sig
+  /// The copy of the original that was verified, a file without a name. A session that was taken
+  /// over could still change the original, so this is what is to be delivered.
+  base::UniqueFd data;
 };
 /// What NAME.sig says about the file; nullopt if there is none (yet).
 [[nodiscard]] std::optional<DetachedVerdict> verify_by_waiting_signature(

@@ -85,30 +85,34 @@ Json verdict_json(const pgp::Verdict& verdict) {
 }  // namespace
 
 struct Inbound::Judgement {
+  pgp::Kind kind = pgp::Kind::plain;
   pgp::Reason reason = pgp::Reason::none;
   std::string sentence;
   Json facts;
   base::FileDigest plain;
 };
 
-Inbound::Judgement Inbound::judge(const File& file, const pgp::Acceptance& acceptance,
-                                  pgp::Kind* kind) const {
+base::UniqueFd Inbound::open_original(const File& file) const {
   const Directory spool = context_.spool(file.partner);
-  const Directory staging = context_.inbound_staging();
-  const auto original = spool.open_file(file.spool_name);
-  const std::string where = join(spool.path(), file.spool_name);
+  auto original = spool.open_file(file.spool_name);
   if (!original) {
-    throw base::Error("The original of file " + file.id + " is not at " + where +
-                      "; run 'sallyportctl files check'");
+    throw base::Error("The original of file " + file.id + " is not at " +
+                      join(spool.path(), file.spool_name) + "; run 'sallyportctl files check'");
   }
+  return std::move(*original);
+}
+
+Inbound::Judgement Inbound::judge(const File& file, int original,
+                                  const pgp::Acceptance& acceptance) const {
+  const Directory staging = context_.inbound_staging();
   Judgement result;
   try {
     base::UniqueFd plain = staging.make_file(file.id, shared_file_mode);
-    const pgp::Inspection inspection = pgp::inspect(original->get());
-    if (kind != nullptr) *kind = inspection.kind;
+    const pgp::Inspection inspection = pgp::inspect(original);
+    result.kind = inspection.kind;
     if (is_message(inspection.kind)) {
       const pgp::Verdict verdict =
-          context_.pgp.decrypt_and_verify(original->get(), plain.get(), acceptance);
+          context_.pgp.decrypt_and_verify(original, plain.get(), acceptance);
       result.reason = verdict.reason;
       result.facts = verdict_json(verdict);
       if (!verdict.accepted()) result.sentence = pgp::sentence(verdict);
@@ -116,7 +120,7 @@ Inbound::Judgement Inbound::judge(const File& file, const pgp::Acceptance& accep
       result.facts = Json::object({{"kind", pgp::name(inspection.kind)}});
       result.reason = judge_plain(file, acceptance);
       if (result.reason == pgp::Reason::none) {
-        copy_content(original->get(), plain.get(), where);
+        copy_content(original, plain.get(), "the original of " + file.id);
       } else {
         result.sentence = pgp::sentence(result.reason);
       }
@@ -148,12 +152,11 @@ StepResult Inbound::prepare(File& file) {
   const pgp::Acceptance acceptance = acceptance_for(context_, policy, keys, file.size);
   const bool pairs = policy.detached_signatures && acceptance.signature_required;
 
-  pgp::Kind kind = pgp::Kind::plain;
-  const Judgement judgement = judge(file, acceptance, &kind);
+  const Judgement judgement = judge(file, open_original(file).get(), acceptance);
   if (judgement.reason == pgp::Reason::none) return accept(file, judgement);
   if (pairs && judgement.reason == pgp::Reason::signature_missing) {
     const auto signed_name = name_of_signed(file.name);
-    if (signed_name && kind == pgp::Kind::detached_signature) {
+    if (signed_name && judgement.kind == pgp::Kind::detached_signature) {
       return prepare_signature(file, *signed_name, policy);
     }
     return prepare_signed_apart(file, acceptance, policy, judgement);
@@ -235,7 +238,7 @@ StepResult Inbound::prepare_signed_apart(File& file, pgp::Acceptance acceptance,
     return refuse(file, bad);
   }
   acceptance.signature_required = false;
-  Judgement judgement = judge(file, acceptance);
+  Judgement judgement = judge(file, apart->data.get(), acceptance);
   if (judgement.reason != pgp::Reason::none) return refuse(file, judgement);
   judgement.facts.set("signer", apart->verdict.signer());
   judgement.facts.set("signature_file", apart->signature.id);

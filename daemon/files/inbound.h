@@ -48,8 +48,8 @@ class Inbound {
 
  private:
   struct Judgement;
-  Judgement judge(const store::File& file, const pgp::Acceptance& acceptance,
-                  pgp::Kind* kind = nullptr) const;
+  [[nodiscard]] base::UniqueFd open_original(const store::File& file) const;
+  Judgement judge(const store::File& file, int original, const pgp::Acceptance& acceptance) const;
   /// `also` belongs into the unit that records it.
   StepResult accept(store::File& file, const Judgement& judgement,
                     const std::function<void(store::Unit&)>& also = {});

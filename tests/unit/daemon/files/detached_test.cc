@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include "daemon/files/detached.h"
 #include "gateway.h"
 
 namespace sallyport::daemon::test {
@@ -47,6 +49,23 @@ TEST_F(DetachedTest, TheFileFirst) {
   const std::string signature = gateway.upload("Invoices", "a.csv.sig", signature_of("content"));
   gateway.work();
   expect_pair(data, signature);
+}
+
+TEST_F(DetachedTest, WhatWasVerifiedIsWhatIsDelivered) {
+  const std::string data = gateway.upload("Invoices", "a.csv", "content");
+  gateway.upload("Invoices", "a.csv.sig", signature_of("content"));
+  pgp::Acceptance acceptance;
+  acceptance.pinned = {Keys::get().partner_key.fingerprint};
+  acceptance.now = gateway.context->pgp_now();
+  const auto apart = verify_by_waiting_signature(*gateway.context, gateway.file(data), acceptance);
+  ASSERT_TRUE(apart);
+  EXPECT_TRUE(apart->verdict.accepted()) << apart->verdict.detail;
+  // By a session that was taken over, which has the file open still.
+  write_file(gateway.spool() / data, "evil");
+  char kept[16];
+  EXPECT_EQ(::pread(apart->data.get(), kept, sizeof(kept), 0), 7);
+  EXPECT_EQ(std::string_view(kept, 7), "content");
+  EXPECT_THAT(files_below(gateway.root() / "inbound"), IsEmpty());
 }
 
 TEST_F(DetachedTest, TheSignatureFirst) {
