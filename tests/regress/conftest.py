@@ -17,6 +17,8 @@ import time
 
 import pytest
 
+from keys_api import Api, Gateway
+
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 # Containers of systemd-nspawn refuse landlock (landlock_create_ruleset, number 444) whatever the kernel has.
 WEAK_SANDBOX = [] if ctypes.CDLL(None).syscall(444, None, 0, 1) >= 2 else ["--allow-weak-sandbox"]
@@ -148,6 +150,17 @@ def instance():
     made = Instance()
     yield made
     made.down()
+
+
+@pytest.fixture(scope="module")
+def api(instance):
+    """Root on admin.sock."""
+    return Api(instance)
+
+
+@pytest.fixture(scope="module")
+def gateway(instance):
+    return Gateway(instance)
 
 
 @pytest.fixture

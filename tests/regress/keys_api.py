@@ -42,6 +42,34 @@ class Answer:
         return self.json["errorCode"]
 
 
+class Kept:
+    """A connection that is kept from request to request, and made anew if it was closed meanwhile."""
+
+    def __init__(self, connect):
+        self.connect, self.connection = connect, None
+
+    def ask(self, method, path, body, headers):
+        if self.connection is not None:
+            try:
+                return self.exchange(method, path, body, headers)
+            except (http.client.HTTPException, OSError):
+                pass
+        self.connection = self.connect()
+        return self.exchange(method, path, body, headers)
+
+    def exchange(self, method, path, body, headers):
+        try:
+            self.connection.request(method, path, body, headers)
+            response = self.connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        except (http.client.HTTPException, OSError):
+            self.drop()
+            raise
+
+    def drop(self):
+        self.connection = None
+
+
 class Api:
     """One caller. `token` is an administrator's; without one it is root on admin.sock."""
 
@@ -49,7 +77,7 @@ class Api:
         self.env = instance.env
         self.token = token
         self.org = f"/rest/organizations/{self.env['SALLYPORT_ORG']}"
-        self.connection = None
+        self.kept = Kept(self.open)
 
     def open(self):
         if self.token is None:
@@ -65,19 +93,7 @@ class Api:
             body = json.dumps(body)
         if body is not None:
             headers["Content-Type"] = "application/json"
-        for attempt in (1, 2):  # a kept connection may have been closed meanwhile
-            fresh = self.connection is None
-            if fresh:
-                self.connection = self.open()
-            try:
-                self.connection.request(method, path, body, headers)
-                response = self.connection.getresponse()
-                return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-            except (http.client.HTTPException, OSError):
-                self.connection = None
-                if fresh or attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+        return self.kept.ask(method, path, body, headers)
 
     def call(self, method, path, body=None, expect=(200, 201, 204)):
         answer = self.send(method, path if path.startswith("/admin") or path.startswith("/rest") else self.org + path, body)
@@ -149,25 +165,13 @@ class Gateway:
     """What an API gateway sees over verify.sock."""
 
     def __init__(self, instance):
-        self.path = instance.env["SALLYPORT_VERIFY_SOCKET"]
-        self.connection = None
+        path = instance.env["SALLYPORT_VERIFY_SOCKET"]
+        self.kept = Kept(lambda: UnixConnection(path))
 
     def ask(self, value, query="", **headers):
         all_headers = {"X-API-Key": value} if value is not None else {}
         all_headers |= {name.replace("_", "-"): text for name, text in headers.items()}
-        for attempt in (1, 2):
-            fresh = self.connection is None
-            if fresh:
-                self.connection = UnixConnection(self.path)
-            try:
-                self.connection.request("GET", f"/verify{query}", headers=all_headers)
-                response = self.connection.getresponse()
-                return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-            except (http.client.HTTPException, OSError):
-                self.connection = None
-                if fresh or attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+        return self.kept.ask("GET", f"/verify{query}", None, all_headers)
 
     def status(self, key, **more):
         return self.ask(key["value"], **more).status

@@ -13,11 +13,6 @@ TABLES = ("activity", "activity_head", "activity_checkpoint")
 
 
 @pytest.fixture(scope="module")
-def api(instance):
-    return Api(instance)
-
-
-@pytest.fixture(scope="module")
 def to_tamper_with():
     """An instance with some activity before and after a checkpoint."""
     made = Instance()

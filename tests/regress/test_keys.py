@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keys_api import Api, DAY, Gateway, end_of_day, instant
+from keys_api import Api, DAY, end_of_day, instant
 
 VIEW = {"owner": "PLATFORM", "targetDomain": "SOURCE", "type": "VIEW", "targetId": "*"}
 CONTACT = {"firstName": "Ada", "lastName": "Byron", "login": "ada", "email": "ada@example.net"}
@@ -23,16 +23,6 @@ HOSTILE = [
     "%s%n${jndi:ldap://example.com/x}{{7*7}}",
     "тест ‮ 測試 🗝",
 ]
-
-
-@pytest.fixture(scope="module")
-def api(instance):
-    return Api(instance)
-
-
-@pytest.fixture(scope="module")
-def gateway(instance):
-    return Gateway(instance)
 
 
 def name_of(privilege):
@@ -113,7 +103,7 @@ def test_shapes_that_are_not_a_key(api):
         answer = api.send("POST", f"{api.org}{path}", body)
         assert answer.status == 400 and answer.json["errorCode"], (body[:60], answer)
     assert api.send("POST", f"{api.org}{path}", b" " * (2 << 20)).status == 413
-    api.connection = None  # the server may have hung up on that
+    api.kept.drop()  # the server may have hung up on that
     api.refused(400, "UNKNOWN_TEMPLATE", "POST", "/apikeys?apiKeyTemplateId=NONE", {"displayName": "x"})
     assert api.send("GET", "/rest/organizations/other/apikeys").status == 404
     api.refused(404, "API_KEY_NOT_FOUND", "GET", "/apikeys/aaaaaaaaaaaaaaaaaaaaaaaaaa")

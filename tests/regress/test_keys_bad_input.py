@@ -10,11 +10,6 @@ from keys_api import Api, DAY, Gateway, Mails, texts
 from test_keys import HOSTILE, contact, fields_for
 
 
-@pytest.fixture(scope="module")
-def api(instance):
-    return Api(instance)
-
-
 # ---------------------------------------------------------------------------- every state times every event
 EVENTS = ["activate", "disable", "revoke", "regenerate", "duplicate", "extend", "edit", "report", "withdraw", "delete"]
 OK, SAME = "ok", "unchanged"

@@ -10,19 +10,9 @@ import time
 
 import pytest
 
-from keys_api import Api, DAY, Gateway, instant
+from keys_api import DAY, instant
 
 SENTENCE = "I understand that it cannot be reactivated"
-
-
-@pytest.fixture(scope="module")
-def api(instance):
-    return Api(instance)
-
-
-@pytest.fixture(scope="module")
-def gateway(instance):
-    return Gateway(instance)
 
 
 def make(instance, name="a key", template="SEARCH_PAGES", *more):

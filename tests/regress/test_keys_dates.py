@@ -23,11 +23,6 @@ def to(api, seconds):
     api.advance(seconds - api.now() // 1000)
 
 
-@pytest.fixture(scope="module")
-def api(instance):
-    return Api(instance)
-
-
 # ---------------------------------------------------------------------------- the calendar; the clock moves on from test to test
 def expires(api, lifetime):
     return datetime.datetime.fromtimestamp(api.custom(lifetimeDuration=lifetime)["expirationDate"] // 1000, UTC)

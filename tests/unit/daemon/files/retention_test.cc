@@ -248,6 +248,18 @@ class TasksTest : public testing::Test {
     config.partner.signature = "optional";
     config.files.hook_user = "root";
   }
+  static void with_a_hook_that_fails(Config& config) {
+    configure(config);
+    config.files.hook = {"/nonexistent/hook"};
+  }
+  /// A file whose hook has failed once.
+  std::string delivered_with_a_task(Gateway& gateway, FileTasks& tasks) {
+    std::string id = gateway.upload("Invoices", "a.csv", "content");
+    gateway.work();
+    run(gateway, tasks);
+    EXPECT_THAT(pending(gateway, id), SizeIs(1));
+    return id;
+  }
   void run(Gateway& gateway, FileTasks& tasks) {
     tasks.run_pass(gateway.clock.now());
     while (tasks.work_once()) {
@@ -337,15 +349,9 @@ TEST_F(TasksTest, AHookThatRunsAtTheStopIsEndedAndRunAgainLater) {
 }
 
 TEST_F(TasksTest, ATaskIsTriedAgainSoonAlthoughTheClockWentBack) {
-  Gateway gateway([](Config& config) {
-    configure(config);
-    config.files.hook = {"/nonexistent/hook"};
-  });
+  Gateway gateway(with_a_hook_that_fails);
   FileTasks tasks(*gateway.context);
-  const std::string id = gateway.upload("Invoices", "a.csv", "content");
-  gateway.work();
-  run(gateway, tasks);
-  ASSERT_THAT(pending(gateway, id), SizeIs(1));
+  const std::string id = delivered_with_a_task(gateway, tasks);
   gateway.clock.set(gateway.clock.now() - base::Seconds{30 * 86400});
   ASSERT_LE(tasks.earliest().value(), gateway.clock.now());
   run(gateway, tasks);
@@ -355,15 +361,9 @@ TEST_F(TasksTest, ATaskIsTriedAgainSoonAlthoughTheClockWentBack) {
 }
 
 TEST_F(TasksTest, ATaskIsGivenUpAfterTwoDays) {
-  Gateway gateway([](Config& config) {
-    configure(config);
-    config.files.hook = {"/nonexistent/hook"};
-  });
+  Gateway gateway(with_a_hook_that_fails);
   FileTasks tasks(*gateway.context);
-  const std::string id = gateway.upload("Invoices", "a.csv", "content");
-  gateway.work();
-  run(gateway, tasks);
-  ASSERT_THAT(pending(gateway, id), SizeIs(1));
+  const std::string id = delivered_with_a_task(gateway, tasks);
   gateway.clock.advance(base::Seconds{2 * 86400});
   run(gateway, tasks);
   EXPECT_THAT(pending(gateway, id), IsEmpty());
