@@ -136,17 +136,22 @@ def messages(instance, scratch, dice):
     return pool
 
 
+def names_in(folder):
+    """None as long as nothing has come, and the folder neither."""
+    return {p.name for p in folder.iterdir()} if folder.exists() else set()
+
+
 def delivered_all(instance, inbound, accepted):
     """Waits as long as files come; the backlog of many interrupted runs takes its time."""
     there, since = 0, time.monotonic()
     while time.monotonic() < since + 60:
-        names = {p.name for p in inbound.iterdir()}
+        names = names_in(inbound)
         if names >= accepted:
             return
         if len(names) > there:
             there, since = len(names), time.monotonic()
         time.sleep(0.1)
-    missing = sorted(accepted - {p.name for p in inbound.iterdir()})
+    missing = sorted(accepted - names_in(inbound))
     rows = [(f["state"], f.get("reason")) for name in missing[:5] for f in instance.items("files", "list", "--name", f"{name}.pgp")]
     lines = (instance.dir / "log" / "daemon.log").read_text(errors="replace").splitlines()
     trouble = [line for line in lines if " debug " not in line and " info " not in line]
@@ -199,7 +204,7 @@ def cycles(disk, scratch, count, seed):
         inbound = instance.inbound("Invoices")
         delivered_all(instance, inbound, set(accepted))
         instance.advance("660s")  # what was begun and never accepted is dropped
-        delivered = {p.name: p.read_text() for p in inbound.iterdir()}
+        delivered = {name: (inbound / name).read_text() for name in names_in(inbound)}
         for name, text in delivered.items():
             assert name in contents, f"{name} was delivered twice"
             assert contents[name] == text, f"{name} is not whole"
