@@ -85,7 +85,7 @@ class Partner(threading.Thread):
 
     def __init__(self, instance, jobs):
         super().__init__()
-        self.e, self.jobs, self.accepted = instance.env, jobs, []
+        self.e, self.jobs, self.accepted, self.trouble = instance.env, jobs, [], None
 
     def run(self):
         e = self.e
@@ -99,8 +99,8 @@ class Partner(threading.Thread):
                 handle.write(sealed)
                 close_answered(sftp, handle)
                 self.accepted.append(name)
-        except (OSError, EOFError, paramiko.SSHException):
-            pass
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self.trouble = error
         finally:
             transport.close()
 
@@ -124,6 +124,21 @@ def place_durably(path, text):
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
+
+
+def end_all(pids):
+    """Ends them, and waits for it: on a dead disk that takes a moment, in which they would pass for running."""
+    def ended(pid):
+        try:
+            return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    wait_for("all programs have ended", lambda: all(ended(pid) for pid in pids))
 
 
 def messages(instance, scratch, dice):
@@ -184,14 +199,12 @@ def cycles(disk, scratch, count, seed):
                 sent.append(f"o{cycle}n{number}.csv")
             # The random moment: counted in uploads, because a slow machine has none in any number of milliseconds.
             moment = dice.randint(0, 10)
-            wait_for(f"{moment} uploads", lambda lanes=partners, least=moment: sum(len(p.accepted) for p in lanes) >= least, 60)
+            wait_for(f"{moment} uploads, or both at their end", lambda lanes=partners, least=moment:
+                     sum(len(p.accepted) for p in lanes) >= least or not any(p.is_alive() for p in lanes), 60)
+            assert sum(len(p.accepted) for p in partners) >= moment, f"{[p.trouble for p in partners]}\n{instance.logs()}"
             time.sleep(dice.uniform(0, 0.03))
             disk.lose_power()
-            for pid in state["pids"].values():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            end_all(state["pids"].values())
             for partner in partners:
                 partner.join()
                 during += 0 < len(partner.accepted) < len(partner.jobs)
