@@ -216,7 +216,7 @@ struct Config {
     std::string inbound = "/srv/sallyport/inbound";
     std::string outbound = "/srv/sallyport/outbound";
     std::string state = "/var/lib/sallyport/files";
-    unsigned workers = 0;  ///< 0: one a core
+    unsigned workers = 0;  ///< 0: one more than cores
     Seconds sweep{60};
     Seconds retry_hold{15 * 60};
     std::vector<std::string> hook;  ///< argv; empty: none

@@ -42,7 +42,8 @@ Pipeline::~Pipeline() {
 
 void Pipeline::start() {
   unsigned count = context_.config.get()->files.workers;
-  if (count == 0) count = std::max(2U, std::thread::hardware_concurrency());
+  // One more than there are cores: now and then one waits for gpg to start, or for the store.
+  if (count == 0) count = std::max(2U, std::thread::hardware_concurrency() + 1);
   for (unsigned i = 0; i < count; ++i) workers_.emplace_back([this] { run(); });
 }
 
