@@ -80,16 +80,17 @@ void set_wal(Connection& connection, const Options& options) {
 }
 
 void migrate_sqlite(Connection& connection, const Options& options) {
-  const auto count_tables = [&](const char* condition) {
-    return one_number(
-               connection,
-               fmt::format("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'{}", condition))
-        .value_or(0);
-  };
-  const bool ours = count_tables(" AND name = 'schema_version'") != 0;
-  if (ours) {
+  // In one statement: between two, another process that opens the same new file may have made ours.
+  constexpr std::int64_t nothing = 0;
+  constexpr std::int64_t ours = 2;
+  const std::int64_t there =
+      one_number(connection,
+                 "SELECT COALESCE(MAX(CASE WHEN name = 'schema_version' THEN 2 ELSE 1 END), 0) "
+                 "FROM sqlite_master WHERE type = 'table'")
+          .value_or(nothing);
+  if (there == ours) {
     refuse_newer(present_version(connection), options.sqlite_path);
-  } else if (count_tables("") != 0) {
+  } else if (there != nothing) {
     throw Error(
         Failure::broken, 0,
         fmt::format("{} is a database of another program; name another file", options.sqlite_path));
