@@ -183,6 +183,8 @@ def timed_session(instance, source=None):
 def test_idle_strangers_of_one_address_keep_no_other_out(instance):
     instance.ctl("partner", "list")
     address = (instance.env["SFTP_HOST"], int(instance.env["SFTP_PORT"]))
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended: one would take a place, and leave it later", lambda: not children(front), 60)
     crowd = []
     try:
         for number in range(300):
@@ -190,7 +192,6 @@ def test_idle_strangers_of_one_address_keep_no_other_out(instance):
             if number % 2:
                 one.sendall(b"SSH-2.0-Stranger\r\n")
             crowd.append(one)
-        front = int(instance.env["SALLYPORT_SFTP_PID"])
         wait_for("100 of them have a session each, the others none", lambda: len(children(front)) == 100)
         assert timed_session(instance, "127.0.0.2") < 2
         assert timed_session(instance, "127.0.0.3") < 2
