@@ -338,7 +338,6 @@ StepResult Inbound::publish(File& file) {
         notice.duplicate_received_at = duplicate->received;
         announce(unit, *config, partner, file, notice, now);
       });
-  staging.remove_file(marker_of(file));
   if (duplicate) context_.waker.wake("outbox");
   if (tasks) context_.waker.wake("file-tasks");
   base::log_info("file.delivered",
@@ -386,6 +385,8 @@ void Inbound::move_original(File& file, std::string_view area) {
 }
 
 StepResult Inbound::archive(File& file) {
+  // Not in the step before: that is recorded, and would not be tried again for this alone.
+  context_.inbound_staging().remove_file(marker_of(file));
   move_original(file, archive_area);
   const store::Partner partner = context_.partner(file.partner);
   file.state = FileState::archived;
