@@ -30,11 +30,11 @@ bool Turns::take(bool background, std::chrono::milliseconds patience) {
     const auto now = Clock::now();
     got = may_take(background, now);
     if (got || now >= deadline) break;
-    // Nobody tells when it has become calm.
-    const bool waits_for_calm = background && now < calm_at_ && in_use_ < limit_;
-    own.called.wait_until(lock, waits_for_calm ? std::min(calm_at_, deadline) : deadline);
+    wait(background, lock, now, deadline);
   }
   --own.waiting;
+  // Another has to watch from now on.
+  if (background && !watched_ && calm_ > Clock::duration::zero()) background_.called.notify_one();
   if (!got) {
     // The call that this one slept through, or the turn that it had by its waiting, is another's.
     if (in_use_ < limit_) call_next();
@@ -47,6 +47,19 @@ bool Turns::take(bool background, std::chrono::milliseconds patience) {
   return true;
 }
 
+// Nobody tells when it has become calm: one of the background looks for itself. If each were called
+// whenever the foreground is done, that would be in the way of what comes next.
+void Turns::wait(bool background, std::unique_lock<std::mutex>& lock, Clock::time_point now,
+                 Clock::time_point deadline) {
+  if (!background || watched_ || calm_ == Clock::duration::zero()) {
+    (background ? background_ : foreground_).called.wait_until(lock, deadline);
+    return;
+  }
+  watched_ = true;
+  background_.called.wait_until(lock, std::min(now < calm_at_ ? calm_at_ : now + calm_, deadline));
+  watched_ = false;
+}
+
 // Under the mutex. Both lines, as either may be the one whose turn it is not.
 void Turns::call_next() {
   if (foreground_.waiting > 0) foreground_.called.notify_one();
@@ -56,9 +69,14 @@ void Turns::call_next() {
 void Turns::give_back(bool background) noexcept {
   const std::lock_guard lock(mutex_);
   --in_use_;
-  if (!background && calm_ > Clock::duration::zero()) calm_at_ = Clock::now() + calm_;
+  bool calm = true;
+  if (calm_ > Clock::duration::zero()) {
+    const auto now = Clock::now();
+    if (!background) calm_at_ = now + calm_;
+    calm = now >= calm_at_;
+  }
   const bool to_background =
-      background_.waiting > 0 && (foreground_.waiting == 0 || backgrounds_turn());
+      background_.waiting > 0 && (backgrounds_turn() || (calm && foreground_.waiting == 0));
   (to_background ? background_ : foreground_).called.notify_one();
 }
 

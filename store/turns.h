@@ -32,6 +32,8 @@ class Turns {
   using Clock = std::chrono::steady_clock;
   [[nodiscard]] bool backgrounds_turn() const;
   [[nodiscard]] bool may_take(bool background, Clock::time_point now) const;
+  void wait(bool background, std::unique_lock<std::mutex>& lock, Clock::time_point now,
+            Clock::time_point deadline);
   void call_next();
 
   const unsigned limit_;
@@ -40,6 +42,7 @@ class Turns {
   unsigned in_use_ = 0;
   unsigned in_a_row_ = 0;  ///< turns of the foreground since the last one of the background
   Clock::time_point calm_at_;
+  bool watched_ = false;  ///< one of the background waits for the calm, for all of them
   Line foreground_;
   Line background_;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
@@ -97,6 +98,27 @@ TEST_F(TurnsTest, WhenItIsCalmTheBackgroundGoesOn) {
   calm.give_back(false);
   EXPECT_TRUE(calm.take(true, patience)) << "with nobody there to call it";
   calm.give_back(true);
+}
+
+TEST_F(TurnsTest, AllOfTheBackgroundComeThroughABurst) {
+  Turns calm(1, std::chrono::milliseconds{2});
+  std::atomic<int> done{0};
+  constexpr int each = 50;
+  std::vector<std::jthread> background;
+  for (int i = 0; i < 4; ++i) {
+    background.emplace_back([&] {
+      for (int turn = 0; turn < each && calm.take(true, patience); ++turn, ++done) {
+        calm.give_back(true);
+      }
+    });
+  }
+  // It is never calm until a third of them have come by the eighth turns; then nobody calls.
+  while (done < each * 4 / 3) {
+    ASSERT_TRUE(calm.take(false, patience));
+    calm.give_back(false);
+  }
+  background.clear();
+  EXPECT_EQ(done, each * 4);
 }
 
 TEST_F(TurnsTest, PatienceEnds) {
