@@ -49,14 +49,16 @@
 //   ready name or its trigger; the daemon's sweep moves both to Failed when their time is over.
 //
 // AN UPLOAD into /Incoming
-//   1. UploadIntent -> UploadTicket: the daemon journals "name, object and path are about to be
-//      spool/<file id>" durably and answers with the id (26 characters a-z2-7).
-//   2. the session fsyncs the staging file, renames it to spool/<file id>, fsyncs both directories;
-//   3. UploadDone -> Recorded: the daemon commits size and SHA-256 (state: received), remembers the
-//      path as taken for 60 s (TakenQuery) and starts the pipeline; only then the peer gets OK.
+//   1. UploadIntent -> UploadTicket: the daemon commits "a file of this name, object, size and
+//      SHA-256 is about to be spool/<file id>" and answers with the id (26 characters a-z2-7).
+//   2. the session fsyncs the staging file, renames it to spool/<file id>, fsyncs both directories:
+//      now whatever happens the file is received, and all that is to be known of it is durable;
+//   3. UploadDone (id 0) tells the daemon, and the peer gets OK. The daemon remembers the path as
+//      taken for 60 s (TakenQuery), makes the intent a received file, several in one commit, and
+//      starts the pipeline.
 //   UploadAborted (id 0) says that step 2 failed and spool/<file id> does not exist. After a crash
 //   an intent without a done is resolved by the daemon: if spool/<file id> exists the file is whole
-//   (hash it, received), else the intent is dropped.
+//   and received, else the intent is dropped.
 //
 // encode and decode are pure and thread-safe. BrokerClient belongs to one thread.
 #pragma once
@@ -78,7 +80,7 @@ namespace sallyport::sftp {
 
 /// Goes up with every change of a message. Both programs come from one build, so a difference means
 /// a half-done upgrade: the receiver closes the connection.
-inline constexpr std::uint8_t broker_version = 1;
+inline constexpr std::uint8_t broker_version = 2;
 /// The longest packet. Names and paths of one SFTP request fit many times.
 inline constexpr std::size_t broker_max_packet = 64 * 1024;
 inline constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
@@ -210,6 +212,9 @@ struct UploadIntent {
   std::string object;  ///< "Invoices", "" for a file directly in /Incoming
   std::string name;    ///< the last part of the path
   std::string path;    ///< "/Incoming/Invoices/2026/a.pdf"
+  std::uint64_t size = 0;
+  base::Sha256 sha256{};
+  std::string replaces;  ///< id of an intent of this session that came too early, or ""
 };
 struct UploadTicket {
   Status status = Status::failed;
@@ -217,11 +222,9 @@ struct UploadTicket {
   std::string sentence;
 };
 
-/// Answer: Recorded.
+/// No answer.
 struct UploadDone {
   std::string file_id;
-  std::uint64_t size = 0;
-  base::Sha256 sha256{};
   std::uint64_t duration_ms = 0;
   std::int64_t modified = 0;  ///< Unix seconds, what STAT shows for the next minute
 };

@@ -190,6 +190,9 @@ void walk(auto& a, Is<UploadIntent> auto& m) {
   a.field(m.object);
   a.field(m.name);
   a.field(m.path);
+  a.field(m.size);
+  a.field(m.sha256);
+  a.field(m.replaces);
 }
 void walk(auto& a, Is<UploadTicket> auto& m) {
   a.enumerator(m.status, Status::failed);
@@ -198,8 +201,6 @@ void walk(auto& a, Is<UploadTicket> auto& m) {
 }
 void walk(auto& a, Is<UploadDone> auto& m) {
   a.field(m.file_id);
-  a.field(m.size);
-  a.field(m.sha256);
   a.field(m.duration_ms);
   a.field(m.modified);
 }

@@ -180,8 +180,10 @@ class Session {
   // session_uploads.cc: what CLOSE and RENAME mean in /Incoming
   void close_upload(Request& request, Handle& handle);
   void leave_partial(Upload& upload);
-  void announce_small(Upload& upload);
-  [[nodiscard]] static UploadIntent intent_of(const VirtualPath& path);
+  void announce_small(Upload& upload, std::span<const std::uint8_t> content);
+  void announce(Upload& upload, const base::Sha256& sha256, std::string replaces);
+  /// The daemon's answer to an intent of the upload as it is now.
+  [[nodiscard]] UploadTicket ticket_for(Upload& upload, const base::Sha256& sha256);
   /// Takes a complete upload. Ok, or what to tell the peer.
   struct Outcome {
     Code code = Code::ok;

@@ -100,22 +100,45 @@ void Session::leave_partial(Upload& upload) {
   tell(FileEventKind::partial, upload.path, upload.size, milliseconds_since(upload.started),
        shown_now ? std::string() : upload.staging_name, {}, false);
   if (!upload.announced) return;
-  const std::uint32_t asked = *std::exchange(upload.announced, std::nullopt);
-  const auto ticket = context_.broker.finish_as<UploadTicket>(asked, answer_deadline);
+  const auto announced = *std::exchange(upload.announced, std::nullopt);
+  const auto ticket = context_.broker.finish_as<UploadTicket>(announced.question, answer_deadline);
   if (ticket.status == Status::ok) context_.broker.send(UploadAborted{ticket.file_id});
 }
 
 // A file so small came whole with its first WRITE, and its CLOSE is on the way: while it travels,
 // the daemon can journal the intent. Nobody waits for that then.
-void Session::announce_small(Upload& upload) {
-  if (upload.announced || upload.size >= surely_whole || !ready(upload.path) ||
-      context_.login.policy.trigger != Trigger::close)
+void Session::announce_small(Upload& upload, std::span<const std::uint8_t> content) {
+  if (upload.announced || content.size() != upload.size || upload.size >= surely_whole ||
+      !ready(upload.path) || context_.login.policy.trigger != Trigger::close)
     return;
-  upload.announced = context_.broker.start(intent_of(upload.path));
+  base::Sha256Stream hash;
+  hash.update(content);
+  announce(upload, hash.finish(), {});
 }
 
-UploadIntent Session::intent_of(const VirtualPath& path) {
-  return {std::string(path.object()), std::string(path.name()), path.text()};
+void Session::announce(Upload& upload, const base::Sha256& sha256, std::string replaces) {
+  const VirtualPath& path = upload.path;
+  const std::uint32_t question =
+      context_.broker.start(UploadIntent{std::string(path.object()), std::string(path.name()),
+                                         path.text(), upload.size, sha256, std::move(replaces)});
+  upload.announced = Upload::Announced{question, upload.size, sha256};
+}
+
+UploadTicket Session::ticket_for(Upload& upload, const base::Sha256& sha256) {
+  const auto take_ticket = [this, &upload] {
+    const auto announced = *std::exchange(upload.announced, std::nullopt);
+    return context_.broker.finish_as<UploadTicket>(announced.question, answer_deadline);
+  };
+  std::string replaces;
+  if (upload.announced) {
+    const bool is_right =
+        upload.announced->size == upload.size && upload.announced->sha256 == sha256;
+    UploadTicket ticket = take_ticket();
+    if (is_right || ticket.status != Status::ok) return ticket;
+    replaces = std::move(ticket.file_id);
+  }
+  announce(upload, sha256, std::move(replaces));
+  return take_ticket();
 }
 
 void Session::abandon(Handle& handle) {
@@ -215,38 +238,25 @@ Session::Outcome Session::take(std::unique_ptr<Upload>& upload) {
   const auto failure = [](const std::string& why) {
     return Outcome{Code::failure, why.empty() ? std::string(not_recorded) : why};
   };
-  const auto announced = std::exchange(upload->announced, std::nullopt);
-  const std::uint32_t asked =
-      announced ? *announced : context_.broker.start(intent_of(upload->path));
-  // While the daemon journals the intent, the rest of the hash is made.
   const auto digest = upload->hash.finish(upload->fd.get(), upload->size);
-  const auto ticket = context_.broker.finish_as<UploadTicket>(asked, answer_deadline);
+  if (!digest) return failure({});
+  const auto ticket = ticket_for(*upload, *digest);
   if (ticket.status != Status::ok) return failure(ticket.sentence);
-  if (!digest || !context_.staging.move_to_spool(*upload, ticket.file_id)) {
+  if (!context_.staging.move_to_spool(*upload, ticket.file_id)) {
     (void)context_.staging.move_back(*upload, ticket.file_id);
     context_.broker.send(UploadAborted{ticket.file_id});
     return failure({});
   }
-  // If no answer comes, the file stays in the spool: the daemon resolves its intent, and if the
-  // peer sends it again that is a duplicate, not a loss.
-  std::unique_ptr<Upload> spooled = std::move(upload);
+  // The file and all that is to be known of it are durable: it is received, whatever happens now.
+  const std::unique_ptr<Upload> spooled = std::move(upload);
   struct stat status {};
   if (::fstat(spooled->fd.get(), &status) != 0) status.st_mtim.tv_sec = ::time(nullptr);
   UploadDone done;
   done.file_id = ticket.file_id;
-  done.size = spooled->size;
-  done.sha256 = *digest;
   done.duration_ms = milliseconds_since(spooled->started);
   done.modified = status.st_mtim.tv_sec;
-  const auto recorded = context_.broker.ask<Recorded>(done, answer_deadline);
-  if (recorded.status != Status::ok) {
-    if (context_.staging.move_back(*spooled, ticket.file_id)) {
-      upload = std::move(spooled);
-      context_.broker.send(UploadAborted{ticket.file_id});
-    }
-    return failure(recorded.sentence);
-  }
-  context_.taken.add(path.text(), done.size, done.modified);
+  context_.broker.send(done);
+  context_.taken.add(path.text(), spooled->size, done.modified);
   // What an earlier try left under the name is obsolete now.
   const auto left = context_.tree.status(path);
   if (left && S_ISREG(left->st_mode) && context_.tree.remove_file(path)) {

@@ -60,8 +60,13 @@ struct Upload {
   bool touched = true;
   /// A WRITE was refused or failed: whatever else is there, it is not all that the client sent.
   bool broken = false;
-  /// The intent was sent before its CLOSE: the question that will be answered with the ticket.
-  std::optional<std::uint32_t> announced;
+  /// The intent that was sent: as what, and the question that will be answered with the ticket.
+  struct Announced {
+    std::uint32_t question = 0;
+    std::uint64_t size = 0;
+    base::Sha256 sha256{};
+  };
+  std::optional<Announced> announced;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 
   [[nodiscard]] bool complete() const { return touched && !broken && written.covers(size); }

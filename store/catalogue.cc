@@ -39,7 +39,7 @@
   "published_as, backup_at, verdict, plain_sha256, attempts, retry_since, next_due, "   \
   "claimed_by, claimed_until"
 #define SELECT_FILE "SELECT id, " FILE_ ", version FROM journal_file "
-#define INTENT "partner, object, name, uploader, created"
+#define INTENT "partner, object, name, uploader, created, size, sha256, ordinal"
 #define SELECT_INTENT "SELECT id, " INTENT " FROM upload_intent "
 #define EVENT                                                                               \
   "happened, partner, event_name, path, address, banner, fingerprint, bytes, duration_ms, " \

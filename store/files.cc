@@ -38,7 +38,8 @@ void read_file(Query& query, File& file) {
 
 template <class Record, class Call>
 void intent_fields(Record& intent, Call&& call) {
-  call(intent.partner, intent.object, intent.name, intent.uploader, intent.created);
+  call(intent.partner, intent.object, intent.name, intent.uploader, intent.created, intent.size,
+       intent.sha256, intent.ordinal);
 }
 
 void read_intent(Query& query, UploadIntent& intent) {

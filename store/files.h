@@ -68,8 +68,9 @@ struct File {
   friend bool operator==(const File&, const File&) = default;
 };
 
-/// An upload that a session has announced: durable before the file is moved into the spool, where
-/// it has the name `id`. Replaced by a File, in the same unit, as soon as it is known how it ended.
+/// An upload that a session has announced, with all that is to be known of it: durable before the
+/// file is moved into the spool, where it has the name `id`. From that move on the file is ours.
+/// Replaced by a File, in the same unit, when it is known how it ended.
 struct UploadIntent {
   std::string id;
   std::string partner;
@@ -77,6 +78,9 @@ struct UploadIntent {
   std::string name;
   std::string uploader;  ///< as in File
   Instant created{};
+  std::uint64_t size = 0;
+  std::string sha256;        ///< hex; empty in intents of the first version, which did not say it
+  std::int64_t ordinal = 0;  ///< grows with each announcement on this machine
 
   friend bool operator==(const UploadIntent&, const UploadIntent&) = default;
 };

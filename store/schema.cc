@@ -144,7 +144,15 @@ constexpr std::array<std::string_view, 3> digests{
     "members {long}, PRIMARY KEY (id)) {table}",
 };
 
-constexpr std::array all{Migration{1, "first", first}, Migration{2, "digests", digests}};
+// What an intent says is all that a received file needs, and in which order they were announced.
+constexpr std::array<std::string_view, 3> whole_intents{
+    "ALTER TABLE upload_intent ADD COLUMN size {number} DEFAULT 0",
+    "ALTER TABLE upload_intent ADD COLUMN sha256 {id} DEFAULT ''",
+    "ALTER TABLE upload_intent ADD COLUMN ordinal {number} DEFAULT 0",
+};
+
+constexpr std::array all{Migration{1, "first", first}, Migration{2, "digests", digests},
+                         Migration{3, "whole intents", whole_intents}};
 
 }  // namespace
 

@@ -27,7 +27,7 @@ FileService::FileService(const FileContext& context)
       tasks_(context_),
       waiting_(context_, inbound_),
       expectations_(context_) {
-  pipeline_.set_journal(journal_);
+  pipeline_.set_intake(journal_.intake());
   inbound_.set_offer([this](const File& file) { pipeline_.offer(file); });
 }
 
@@ -40,6 +40,7 @@ std::vector<DueWork*> FileService::due_work() {
 }
 
 void FileService::start() {
+  journal_.intake().start();
   try {
     Check(context_).settle([this](const File& file) { pipeline_.offer(file); });
     watch_.start();
@@ -56,6 +57,7 @@ void FileService::start() {
 
 void FileService::stop() {
   watch_.stop();
+  journal_.intake().stop();
   pipeline_.stop();
   tasks_.stop();
 }

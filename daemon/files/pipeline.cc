@@ -91,6 +91,7 @@ void Pipeline::offer(const File& file) {
 }
 
 bool Pipeline::wait_idle(std::chrono::steady_clock::time_point deadline) {
+  if (intake_ != nullptr) intake_->wait_idle(deadline);
   std::unique_lock lock(mutex_);
   return changed_.wait_until(lock, deadline, [this] { return stopping_ || !lanes_.is_active(); });
 }
@@ -130,7 +131,6 @@ void Pipeline::work(const Job& job) {
   try {
     auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
     if (!file) {
-      if (journal_ != nullptr) journal_->resolve_upload(id);
       note_stuck(id, "");
       with_lanes([&](Lanes& lanes) { lanes.leave(id); });
       return;
@@ -298,10 +298,7 @@ void Pipeline::look_through_journal() {
     if (files.size() < page) break;
     last = files.back();
   }
-  if (journal_ == nullptr) return;
-  for (const std::string& id : journal_->unresolved_uploads(first_look)) {
-    with_lanes([&](Lanes& lanes) { lanes.add_errand(id); });
-  }
+  if (intake_ != nullptr) intake_->resolve(first_look);
 }
 
 /// The next sweep is farther away than it was when it was set: by that clock, what waits for a
@@ -311,10 +308,7 @@ bool Pipeline::clock_went_back(base::Instant now) const {
 }
 
 std::optional<base::Instant> Pipeline::earliest() {
-  if (journal_unseen_ || (journal_ != nullptr && journal_->has_unrecorded_aborts())) {
-    return context_.now();
-  }
-  if (clock_went_back(context_.now())) return context_.now();
+  if (journal_unseen_ || clock_went_back(context_.now())) return context_.now();
   const base::Instant sweep = base::from_unix(next_sweep_);
   const auto due =
       context_.store.read([&](Unit& unit) { return store::earliest_file_due(unit, unfinished()); });
@@ -332,7 +326,6 @@ void Pipeline::offer_unsettled() {
 }
 
 bool Pipeline::run_pass(base::Instant now) {
-  if (journal_ != nullptr) journal_->settle_aborts();
   if (clock_went_back(now)) {
     next_sweep_ = 0;
     looked_ = false;

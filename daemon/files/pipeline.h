@@ -38,8 +38,8 @@ class Pipeline final : public DueWork {
   Pipeline(const FileContext& context, Inbound& inbound, Outbound* outbound);
   ~Pipeline() override;
 
-  /// For resolving interrupted uploads; set once before start().
-  void set_journal(Journal& journal) { journal_ = &journal; }
+  /// Where files come from; told to resolve interrupted uploads. Set once before start().
+  void set_intake(Intake& intake) { intake_ = &intake; }
   /// Looks through the journal, then starts the workers.
   void start();
   void stop();
@@ -79,7 +79,7 @@ class Pipeline final : public DueWork {
   FileContext context_;
   Inbound& inbound_;
   Outbound* outbound_;
-  Journal* journal_ = nullptr;
+  Intake* intake_ = nullptr;
 
   std::mutex mutex_;
   std::condition_variable changed_;

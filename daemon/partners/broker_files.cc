@@ -111,15 +111,20 @@ void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_
       answer(connection, id, ticket);
       return;
     }
-    UploadIntent described;
-    described.object = intent.object;
-    described.name = name;
-    described.virtual_path = intent.path;
-    const daemon::UploadTicket given = parts_.journal.begin_upload(connection->peer, described);
+    if (!intent.replaces.empty()) {
+      const std::lock_guard lock(mutex_);
+      if (connection->uploads.erase(intent.replaces) == 0) {
+        ticket.status = sftp::Status::refused;
+        answer(connection, id, ticket);
+        return;
+      }
+    }
+    const UploadIntent described{intent.object, name,          intent.path,
+                                 intent.size,   intent.sha256, intent.replaces};
+    ticket.file_id = parts_.journal.begin_upload(connection->peer, described);
     ticket.status = sftp::Status::ok;
-    ticket.file_id = given.id;
     const std::lock_guard lock(mutex_);
-    connection->uploads[given.id] = std::move(intent.path);
+    connection->uploads[ticket.file_id] = {std::move(intent.path), intent.size};
   } catch (const base::Error& error) {
     base::log_error("sftp.upload_failed", {{"partner", connection->peer.partner}},
                     "The upload of {} by {} cannot be recorded: {}", for_log(intent.path),
@@ -130,36 +135,39 @@ void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_
   answer(connection, id, ticket);
 }
 
-void BrokerServer::Impl::on_done(const ConnectionPtr& connection, std::uint32_t id,
-                                 const sftp::UploadDone& done) {
-  std::string path;
+// At once, not in its turn among the jobs of its connection: when the peer has its OK, any session
+// that is asked has to know.
+void BrokerServer::Impl::remember_taken(const BrokerConnection& connection,
+                                        const sftp::UploadDone& done) {
+  const auto memory = parts_.config.get()->gateway.taken_memory;
+  const std::lock_guard lock(mutex_);
+  const auto upload = connection.uploads.find(done.file_id);
+  if (upload == connection.uploads.end()) return;
+  taken_.remember(connection.peer.partner, upload->second.path,
+                  {upload->second.size, done.modified, std::chrono::steady_clock::now() + memory});
+}
+
+void BrokerServer::Impl::on_done(const ConnectionPtr& connection, const sftp::UploadDone& done) {
+  BrokerConnection::Upload upload;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = connection->uploads.find(done.file_id);
-    if (found != connection->uploads.end()) path = found->second;
+    auto node = connection->uploads.extract(done.file_id);
+    if (node) upload = std::move(node.mapped());
   }
-  if (path.empty()) {
-    answer(connection, id, recorded(sftp::Status::refused, "There is no such upload."));
+  if (upload.path.empty()) {
+    base::log_warning("broker.order", {{"partner", connection->peer.partner}},
+                      "A session of {} reported an upload as done that it had not announced",
+                      connection->peer.partner);
     return;
   }
+  const std::string& path = upload.path;
   try {
-    parts_.journal.finish_upload(done.file_id, done.size, done.sha256);
+    parts_.journal.finish_upload(done.file_id);
   } catch (const base::Error& error) {
     base::log_error("sftp.upload_failed", {{"partner", connection->peer.partner}},
-                    "The upload of {} by {} is in the spool but could not be recorded, and will be "
-                    "taken up again: {}",
+                    "The upload of {} by {} was reported as done, and is not taken up for now: {}",
                     for_log(path), connection->peer.partner, error.what());
-    answer(connection, id, recorded(sftp::Status::failed, try_again));
     return;
-  }
-  const auto config = parts_.config.get();
-  taken_.remember(
-      connection->peer.partner, path,
-      {done.size, done.modified, std::chrono::steady_clock::now() + config->gateway.taken_memory});
-  answer(connection, id, recorded(sftp::Status::ok));
-  {
-    const std::lock_guard lock(mutex_);
-    connection->uploads.erase(done.file_id);
   }
   base::log_info("sftp.upload",
                  {{"partner", connection->peer.partner},
@@ -168,11 +176,11 @@ void BrokerServer::Impl::on_done(const ConnectionPtr& connection, std::uint32_t 
                   {"address", connection->peer.address},
                   {"fingerprint", connection->peer.fingerprint},
                   {"banner", connection->peer.banner},
-                  {"bytes", done.size},
+                  {"bytes", upload.size},
                   {"duration_ms", done.duration_ms}},
-                 "{} uploaded {} ({} bytes) as file {}", connection->peer.partner, path, done.size,
-                 done.file_id);
-  audit(*connection, "upload", std::move(path), done.size, done.duration_ms, done.file_id);
+                 "{} uploaded {} ({} bytes) as file {}", connection->peer.partner, path,
+                 upload.size, done.file_id);
+  audit(*connection, "upload", std::move(upload.path), upload.size, done.duration_ms, done.file_id);
 }
 
 void BrokerServer::Impl::on_aborted(const ConnectionPtr& connection,

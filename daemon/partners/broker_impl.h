@@ -52,8 +52,12 @@ struct BrokerConnection {
   PartnerPolicy policy;
   base::Instant since{};
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
-  /// Uploads between their ticket and their end: file id to path.
-  std::map<std::string, std::string> uploads;
+  /// Uploads between their ticket and their end, by file id.
+  struct Upload {
+    std::string path;
+    std::uint64_t size = 0;
+  };
+  std::map<std::string, Upload> uploads;
 };
 using ConnectionPtr = std::shared_ptr<BrokerConnection>;
 
@@ -82,6 +86,9 @@ class BrokerServer::Impl {
   /// Runs `job` after those of this connection that came before it, on a worker, or on this thread
   /// when it has handed the lead on; too many at once stop the reading of this connection.
   void in_background(const ConnectionPtr& connection, std::function<void()> job);
+  /// For a job so short that no other connection minds waiting for it: on this thread, if nothing
+  /// of this connection is under way.
+  void at_once(const ConnectionPtr& connection, std::function<void()> job);
   void work_on(const ConnectionPtr& connection);
   void job_done(const ConnectionPtr& connection);
   void answer(const ConnectionPtr& connection, std::uint32_t id, const sftp::Message& message,
@@ -116,7 +123,8 @@ class BrokerServer::Impl {
   // --- broker_files.cc
   [[nodiscard]] bool has_object(const BrokerConnection& connection, const std::string& object);
   void on_intent(const ConnectionPtr& connection, std::uint32_t id, sftp::UploadIntent intent);
-  void on_done(const ConnectionPtr& connection, std::uint32_t id, const sftp::UploadDone& done);
+  void remember_taken(const BrokerConnection& connection, const sftp::UploadDone& done);
+  void on_done(const ConnectionPtr& connection, const sftp::UploadDone& done);
   void on_aborted(const ConnectionPtr& connection, const sftp::UploadAborted& aborted);
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);

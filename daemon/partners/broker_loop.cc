@@ -194,6 +194,18 @@ void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::fun
   }
 }
 
+void BrokerServer::Impl::at_once(const ConnectionPtr& connection, std::function<void()> job) {
+  bool idle = false;
+  {
+    const std::lock_guard lock(mutex_);
+    idle = !std::exchange(connection->working, true);
+    if (idle) connection->jobs.push_back(std::move(job));
+  }
+  if (!idle) return in_background(connection, std::move(job));
+  ++connection->inflight;
+  work_on(connection);
+}
+
 void BrokerServer::Impl::work_on(const ConnectionPtr& connection) {
   for (;;) {
     std::function<void()> job;

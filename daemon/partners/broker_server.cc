@@ -181,9 +181,8 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
       on_intent(connection, id, std::move(intent));
     });
   } else if (auto* done = std::get_if<sftp::UploadDone>(&message)) {
-    in_background(connection, [this, connection, id, done = std::move(*done)] {
-      on_done(connection, id, done);
-    });
+    remember_taken(*connection, *done);
+    at_once(connection, [this, connection, done = std::move(*done)] { on_done(connection, done); });
   } else if (auto* aborted = std::get_if<sftp::UploadAborted>(&message)) {
     in_background(connection, [this, connection, aborted = std::move(*aborted)] {
       on_aborted(connection, aborted);

@@ -25,24 +25,23 @@ struct UploadIntent {
   std::string object;        ///< "" = directly in /Incoming
   std::string name;          ///< may hold '/' where sub-folders are allowed
   std::string virtual_path;  ///< "/Incoming/Invoices/x.csv.pgp"
-};
-
-struct UploadTicket {
-  std::string id;          ///< 26 base32 characters
-  std::string spool_name;  ///< the file's name in the partner's spool/
+  std::uint64_t size = 0;
+  base::Sha256 sha256{};
+  std::string replaces;  ///< an intent of the same session that this one takes the place of, or ""
 };
 
 class FileJournal {
  public:
   virtual ~FileJournal() = default;
 
-  /// Records the intent (a row in state receiving); returns after the commit.
-  [[nodiscard]] virtual UploadTicket begin_upload(const SessionPeer& peer,
-                                                  const UploadIntent& intent) = 0;
-  /// The file is in the spool under its ticket's name, fsynced: records size, digest and its place
-  /// in the order of CLOSE, and starts the pipeline. Returns after the commit.
-  virtual void finish_upload(const std::string& id, std::uint64_t size,
-                             const base::Sha256& sha256) = 0;
+  /// Records the intent; returns its id after the commit: 26 base32 characters, and the file's name
+  /// in the partner's spool.
+  [[nodiscard]] virtual std::string begin_upload(const SessionPeer& peer,
+                                                 const UploadIntent& intent) = 0;
+  /// The file is in the spool under that name, fsynced, and so received. Its row, its place in the
+  /// order of these calls, and the pipeline's start follow within milliseconds, or when the store
+  /// is back. Throws if the file is not there, or not as it was announced.
+  virtual void finish_upload(const std::string& id) = 0;
   /// The session gave up after begin_upload; nothing is in the spool.
   virtual void abort_upload(const std::string& id) = 0;
 

@@ -195,7 +195,15 @@ TEST_P(Files, RecoveryWalksThroughStatesOldestFirst) {
 
 TEST_P(Files, AnIntentIsKeptUntilItIsTakenBack) {
   const auto intent = [](const char* id) {
-    return UploadIntent{id, "acme", "Invoices", "2026/a b.csv", "{\"address\":\"::1\"}", at(7)};
+    return UploadIntent{id,
+                        "acme",
+                        "Invoices",
+                        "2026/a b.csv",
+                        "{\"address\":\"::1\"}",
+                        at(7),
+                        1ULL << 40,
+                        std::string(64, 'f'),
+                        -3};
   };
   for (const char* id : {"c", "a", "b"}) {
     write([&](Unit& unit) { insert_upload_intent(unit, intent(id)); });

@@ -74,18 +74,27 @@ TEST_P(Opening, AMigrationThatWasCutShortIsFinished) {
   EXPECT_EQ(store->read([](Unit& unit) { return get_setting(unit, "a"); }), std::nullopt);
 }
 
-TEST_P(Opening, NoticesFromBeforeDigestsStay) {
+TEST_P(Opening, WhatAnEarlierSchemaHoldsStays) {
   const Notice notice = full_notice();
-  open()->write([&](Unit& unit) { EXPECT_TRUE(insert_notice(unit, notice)); });
+  UploadIntent intent;
+  intent.id = "a";
+  open()->write([&](Unit& unit) {
+    EXPECT_TRUE(insert_notice(unit, notice));
+    insert_upload_intent(unit, intent);
+  });
   {
     const auto connection = connect();
     connection->execute("ALTER TABLE notice DROP COLUMN first_attempt");
     connection->execute("ALTER TABLE notice DROP COLUMN digest_id");
     connection->execute("DROP TABLE digest");
+    for (const char* column : {"size", "sha256", "ordinal"}) {
+      connection->execute(std::string("ALTER TABLE upload_intent DROP COLUMN ") + column);
+    }
     connection->execute("DELETE FROM schema_version WHERE version >= 2");
   }
   const auto store = open();
   EXPECT_EQ(store->read([&](Unit& unit) { return find_notice(unit, notice.id); }), notice);
+  EXPECT_EQ(store->read([](Unit& unit) { return find_upload_intent(unit, "a"); }), intent);
 }
 
 TEST_P(Opening, SeveralAtOnceOnAnEmptyDatabase) {

@@ -30,7 +30,7 @@ std::vector<Message> samples() {
   answer.policy.not_ready_patterns = {"*.part", ".*"};
   UploadDone done;
   done.file_id = "x";
-  done.sha256[31] = 9;
+  done.duration_ms = 9;
   done.modified = -1;
   ControlHello hello{
       42, "1.0", {"0.0.0.0:22"}, {{"ssh-ed25519", "SHA256:a", "MD5:b", "ssh-ed25519 AAAA", true}}};
@@ -42,7 +42,7 @@ std::vector<Message> samples() {
           LoginQuery{"u", LoginMethod::password, "", false, std::string("p\0w", 3), "k"},
           answer,
           SessionClose{"bye"},
-          UploadIntent{"o", "n", "/Incoming/o/n"},
+          UploadIntent{"o", "n", "/Incoming/o/n", 7, {}, "earlier"},
           UploadTicket{Status::ok, "id", ""},
           done,
           UploadAborted{"id"},

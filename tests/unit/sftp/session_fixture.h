@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,6 +54,7 @@ class SessionTest : public testing::Test {
 
   /// Logs in; what the broker's settings say holds from here on.
   void start() {
+    if (client_) (void)uploads();
     session_.reset();
     context_.reset();
     client_.emplace(broker_->settings.socket);
@@ -70,6 +73,17 @@ class SessionTest : public testing::Test {
     init.end();
     feed(init);
     session_->replies().clear();
+  }
+
+  /// What the daemon was told to be done, when it has heard all that was sent.
+  std::map<std::string, UploadIntent> uploads() {
+    (void)client_->ask<TakenAnswer>(TakenQuery{"/Incoming/unknown", 0}, std::chrono::seconds(10));
+    std::map<std::string, UploadIntent> done;
+    EXPECT_TRUE(broker_->wait_until([&] {
+      done = broker_->uploads;
+      return true;
+    }));
+    return done;
   }
 
   void feed(const ReplyBuffer& bytes) {

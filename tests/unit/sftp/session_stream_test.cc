@@ -81,7 +81,7 @@ TEST_F(SessionStreamTest, AnUploadInPiecesHashesAsTheWhole) {
     ASSERT_EQ(reply().code, Code::ok);
   }
   ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
-  const UploadDone& done = broker_->uploads.at("/Incoming/Invoices/a");
+  const UploadIntent done = uploads().at("/Incoming/Invoices/a");
   EXPECT_EQ(done.size, data.size());
   EXPECT_EQ(done.sha256, base::sha256(data));
 }
@@ -131,10 +131,12 @@ TEST_F(SessionStreamTest, TheIntentOfASmallFileIsSentBeforeItsClose) {
   ASSERT_EQ(write(grows, 0, "small").code, Code::ok);
   ASSERT_EQ(write(grows, 5, pattern(50'000)).code, Code::ok);
   EXPECT_EQ(by_handle(Type::close, grows).code, Code::ok);
-  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 2; }));
-  EXPECT_TRUE(broker_->wait_until(
-      [&] { return broker_->uploads.at("/Incoming/Invoices/grows").size == 50'005U; }));
-  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadAborted>() == 0; }));
+  const UploadIntent right = uploads().at("/Incoming/Invoices/grows");
+  EXPECT_EQ(right.size, 50'005U);
+  EXPECT_EQ(right.sha256, base::sha256("small" + pattern(50'000)));
+  EXPECT_FALSE(right.replaces.empty()) << "the first intent goes in the same commit";
+  EXPECT_TRUE(
+      broker_->wait_until([&] { return told<UploadIntent>() == 3 && told<UploadAborted>() == 0; }));
 }
 
 TEST_F(SessionStreamTest, AnIntentThatComesToNothingIsTakenBack) {

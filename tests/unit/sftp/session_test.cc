@@ -28,19 +28,20 @@ TEST_F(SessionTest, AnUploadIsTakenAtItsClose) {
   ASSERT_EQ(write(opened.text, 6, "world").code, Code::ok);
   EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty()) << "a file under upload is not the file";
   EXPECT_EQ(by_handle(Type::close, opened.text).code, Code::ok);
-  const auto& uploads = broker_->uploads;
-  ASSERT_EQ(uploads.count("/Incoming/Invoices/a.pdf"), 1U);
-  const UploadDone& done = uploads.at("/Incoming/Invoices/a.pdf");
-  EXPECT_EQ(done.size, 11U);
-  EXPECT_EQ(done.sha256, base::sha256("hello world"));
-  EXPECT_EQ(content("spool/" + done.file_id), "hello world");
+  const auto done = uploads();
+  ASSERT_EQ(done.count("/Incoming/Invoices/a.pdf"), 1U);
+  const UploadIntent& intent = done.at("/Incoming/Invoices/a.pdf");
+  EXPECT_EQ(intent.size, 11U);
+  EXPECT_EQ(intent.sha256, base::sha256("hello world"));
+  ASSERT_THAT(files("spool"), testing::SizeIs(1));
+  EXPECT_EQ(content("spool/" + files("spool").front()), "hello world");
   EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty());
 }
 
 TEST_F(SessionTest, EmptyFilesAndFilesDirectlyInIncomingAreFiles) {
   start();
   EXPECT_EQ(put("/Incoming/empty", "").code, Code::ok);
-  EXPECT_EQ(broker_->uploads.at("/Incoming/empty").size, 0U);
+  EXPECT_EQ(uploads().at("/Incoming/empty").size, 0U);
 }
 
 TEST_F(SessionTest, PiecesInAnyOrderHashAsTheWhole) {
@@ -50,7 +51,7 @@ TEST_F(SessionTest, PiecesInAnyOrderHashAsTheWhole) {
   ASSERT_EQ(write(handle, 0, "hellO ").code, Code::ok);
   ASSERT_EQ(write(handle, 4, "o ").code, Code::ok);
   ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
-  EXPECT_EQ(broker_->uploads.at("/Incoming/Invoices/a").sha256, base::sha256("hello world"));
+  EXPECT_EQ(uploads().at("/Incoming/Invoices/a").sha256, base::sha256("hello world"));
 }
 
 TEST_F(SessionTest, AHoleMakesAPartialThatCanBeResumed) {
@@ -59,7 +60,7 @@ TEST_F(SessionTest, AHoleMakesAPartialThatCanBeResumed) {
   ASSERT_EQ(write(handle, 0, "hello ").code, Code::ok);
   ASSERT_EQ(write(handle, 7, "orld").code, Code::ok);
   EXPECT_EQ(by_handle(Type::close, handle).code, Code::failure);
-  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(uploads(), IsEmpty());
   EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a"));
   EXPECT_TRUE(is_partial(
       fs::file_size(host("tree/Incoming/Invoices/a")) == 11
@@ -79,7 +80,7 @@ TEST_F(SessionTest, ABrokenConnectionLeavesAPartialAndResumingCompletesIt) {
       open("/Incoming/Invoices/a", open_flag::write | open_flag::create | open_flag::append).text;
   ASSERT_EQ(write(handle, 6, "world").code, Code::ok);
   ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
-  EXPECT_EQ(broker_->uploads.at("/Incoming/Invoices/a").sha256, base::sha256("hello world"));
+  EXPECT_EQ(uploads().at("/Incoming/Invoices/a").sha256, base::sha256("hello world"));
   EXPECT_THAT(files("tree/Incoming/Invoices"), IsEmpty());
 }
 
@@ -91,7 +92,7 @@ TEST_F(SessionTest, ReopeningAPartialWithoutWritingDoesNotCompleteIt) {
   start();
   handle = open("/Incoming/Invoices/a", open_flag::write).text;
   EXPECT_EQ(by_handle(Type::close, handle).code, Code::failure);
-  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(uploads(), IsEmpty());
   EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a"));
 }
 
@@ -125,12 +126,12 @@ TEST_F(SessionTest, APartialBesideACompleteFileIsKeptUnseen) {
 TEST_F(SessionTest, NotReadyNamesWaitAndARenameTakesThem) {
   start();
   ASSERT_EQ(put("/Incoming/Invoices/a.pdf.part", "content").code, Code::ok);
-  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(uploads(), IsEmpty());
   EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a.pdf.part"));
   ASSERT_EQ(put("/Incoming/Invoices/a.pdf.part", "content 2").code, Code::ok)
       << "it can be replaced";
   EXPECT_EQ(rename("/Incoming/Invoices/a.pdf.part", "/Incoming/Invoices/a.pdf").code, Code::ok);
-  EXPECT_EQ(broker_->uploads.at("/Incoming/Invoices/a.pdf").sha256, base::sha256("content 2"));
+  EXPECT_EQ(uploads().at("/Incoming/Invoices/a.pdf").sha256, base::sha256("content 2"));
   EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty());
 }
 
@@ -143,7 +144,7 @@ TEST_F(SessionTest, APartialCannotBeRenamedToAReadyName) {
   EXPECT_EQ(rename("/Incoming/Invoices/a.part", "/Incoming/Invoices/a").code, Code::failure);
   EXPECT_EQ(rename("/Incoming/Invoices/a.part", "/Incoming/Invoices/b.part").code, Code::ok);
   EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("b.part"));
-  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(uploads(), IsEmpty());
 }
 
 TEST_F(SessionTest, ACompleteUploadMakesAnOlderPartialObsolete) {
@@ -192,21 +193,21 @@ TEST_F(SessionTest, TriggerRenameTakesOnlyWhatIsRenamed) {
   broker_->settings.policy.trigger = Trigger::rename;
   start();
   ASSERT_EQ(put("/Incoming/Invoices/a", "content").code, Code::ok);
-  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(uploads(), IsEmpty());
   EXPECT_EQ(rename("/Incoming/Invoices/a", "/Incoming/Invoices/b").code, Code::ok);
-  EXPECT_EQ(broker_->uploads.count("/Incoming/Invoices/b"), 1U);
+  EXPECT_EQ(uploads().count("/Incoming/Invoices/b"), 1U);
 }
 
 TEST_F(SessionTest, TriggerMarkerTakesInEitherOrder) {
   broker_->settings.policy.trigger = Trigger::marker;
   start();
   ASSERT_EQ(put("/Incoming/Invoices/a", "content").code, Code::ok);
-  EXPECT_THAT(broker_->uploads, IsEmpty());
+  EXPECT_THAT(uploads(), IsEmpty());
   ASSERT_EQ(put("/Incoming/Invoices/a.done", "").code, Code::ok);
-  EXPECT_EQ(broker_->uploads.count("/Incoming/Invoices/a"), 1U);
+  EXPECT_EQ(uploads().count("/Incoming/Invoices/a"), 1U);
   ASSERT_EQ(put("/Incoming/Invoices/b.done", "").code, Code::ok);
   ASSERT_EQ(put("/Incoming/Invoices/b", "content").code, Code::ok);
-  EXPECT_EQ(broker_->uploads.count("/Incoming/Invoices/b"), 1U);
+  EXPECT_EQ(uploads().count("/Incoming/Invoices/b"), 1U);
   EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty()) << "markers go with their files";
 }
 
@@ -323,7 +324,7 @@ TEST_F(SessionTest, AnUploadWithARefusedWriteIsNotTaken) {
   ASSERT_EQ(write(handle, 0, "12345678").code, Code::ok);
   EXPECT_EQ(write(handle, 8, "9").code, Code::failure);
   EXPECT_EQ(by_handle(Type::close, handle).code, Code::failure);
-  EXPECT_TRUE(broker_->uploads.empty());
+  EXPECT_TRUE(uploads().empty());
   EXPECT_EQ(content("tree/Incoming/Invoices/a"), "12345678") << "a partial, to be resumed";
 }
 

@@ -129,12 +129,11 @@ void TestBroker::answer(int socket, const Envelope& envelope) {
     (void)send_message(socket, id, ticket);
   } else if (const auto* done = std::get_if<UploadDone>(&envelope.message)) {
     const UploadIntent& what = intents_[done->file_id];
-    uploads[what.path] = *done;
-    taken_[what.path] = {true, done->size, done->modified};
+    uploads[what.path] = what;
+    taken_[what.path] = {true, what.size, done->modified};
     if (!settings.keep_spooled) {
       ::unlinkat(directory_.get(), ("spool/" + done->file_id).c_str(), 0);
     }
-    (void)send_message(socket, id, Recorded{Status::ok, ""});
   } else if (const auto* query = std::get_if<TakenQuery>(&envelope.message)) {
     const auto it = taken_.find(query->path);
     if (it != taken_.end() && query->set_modified != 0) it->second.modified = query->set_modified;

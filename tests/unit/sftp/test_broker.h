@@ -44,7 +44,7 @@ class TestBroker {
 
   // What it was told; read only inside wait_until() or when all clients are gone.
   std::vector<Message> log;
-  std::map<std::string, UploadDone> uploads;  ///< by path
+  std::map<std::string, UploadIntent> uploads;  ///< those that were done, by path
   Settings settings;
 
  private:

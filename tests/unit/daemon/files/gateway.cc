@@ -152,7 +152,7 @@ void Gateway::restart() {
   pipeline = std::make_unique<Pipeline>(*context, *in, out.get());
   journal =
       std::make_unique<Journal>(*context, [this](const store::File& got) { pipeline->offer(got); });
-  pipeline->set_journal(*journal);
+  pipeline->set_intake(journal->intake());
   in->set_offer([this](const store::File& got) { pipeline->offer(got); });
   Check(*context).settle([this](const store::File& got) { pipeline->offer(got); });
   pipeline->look_through_journal();
@@ -162,17 +162,24 @@ SessionPeer Gateway::peer() const {
   return {"acme", "192.0.2.7", "SSH-2.0-Test", "publickey", "SHA256:abc"};
 }
 
+std::string Gateway::announce(const std::string& path, const std::string& object,
+                              std::string_view content) {
+  return journal->begin_upload(peer(), {object, fs::path(path).filename().string(), path,
+                                        content.size(), base::sha256(content), ""});
+}
+
 std::string Gateway::upload(const std::string& object, const std::string& name,
                             std::string_view content) {
   const std::string folder = object.empty() ? "/Incoming/" : "/Incoming/" + object + "/";
-  const UploadTicket ticket =
-      journal->begin_upload(peer(), {object, fs::path(name).filename().string(), folder + name});
-  write_file(spool() / ticket.spool_name, content);
-  journal->finish_upload(ticket.id, content.size(), base::sha256(content));
-  return ticket.id;
+  const std::string id = announce(folder + name, object, content);
+  write_file(spool() / id, content);
+  journal->finish_upload(id);
+  journal->intake().work();
+  return id;
 }
 
 void Gateway::work() {
+  journal->intake().work();
   while (pipeline->work_once()) {
   }
 }

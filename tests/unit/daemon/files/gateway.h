@@ -81,9 +81,9 @@ class InterruptedStore final : public store::Store {
 
  private:
   store::Store& inner_;
-  unsigned countdown_ = 0;
-  When when_ = When::before;
-  bool interrupted_ = false;
+  std::atomic<unsigned> countdown_{0};
+  std::atomic<When> when_{When::before};
+  std::atomic<bool> interrupted_{false};
 };
 
 class CountingWaker final : public Waker {
@@ -99,6 +99,9 @@ class Gateway {
   /// As if the daemon had been killed and started again.
   void restart();
   /// What the front does: intent, file into the spool, done. Returns the id.
+  /// An intent, by the virtual path; the file is to come into the spool under the name it returns.
+  std::string announce(const std::string& path, const std::string& object,
+                       std::string_view content);
   std::string upload(const std::string& object, const std::string& name, std::string_view content);
   /// Everything that can be done now.
   void work();

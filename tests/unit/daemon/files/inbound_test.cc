@@ -242,51 +242,6 @@ TEST(Inbound, WhatWaitsIsTriedAgainSoonAlthoughTheClockWentBack) {
   EXPECT_EQ(gateway.file(id).state, FileState::archived);
 }
 
-TEST(Inbound, AFileThatCannotBeReportedAsDoneIsNotReceived) {
-  Gateway gateway;
-  const UploadTicket ticket = gateway.journal->begin_upload(
-      gateway.peer(), {"Invoices", "a.csv", "/Incoming/Invoices/a.csv"});
-  EXPECT_THROW(gateway.journal->finish_upload(ticket.id, 1, base::sha256("x")), base::Error);
-  write_file(gateway.spool() / ticket.spool_name, "xy");
-  EXPECT_THROW(gateway.journal->finish_upload(ticket.id, 1, base::sha256("x")), base::Error);
-  EXPECT_TRUE(gateway.is_announced(ticket.id));
-  EXPECT_THROW(gateway.journal->finish_upload("unknown", 1, base::sha256("x")), base::Error);
-  for (const char* name : {"..", "", "a/../b"}) {
-    EXPECT_THROW(static_cast<void>(gateway.journal->begin_upload(gateway.peer(),
-                                                                 {"Invoices", name, "/elsewhere"})),
-                 base::Error)
-        << name;
-  }
-}
-
-TEST(Inbound, UploadsThatWereInterruptedAreReceivedOrDropped) {
-  Gateway gateway;
-  gateway.set_policies(R"({"signature":"optional"})");
-  const auto begin = [&](const char* name) {
-    return gateway.journal->begin_upload(
-        gateway.peer(), {"Invoices", name, std::string("/Incoming/Invoices/") + name});
-  };
-  const UploadTicket whole = begin("whole.csv");
-  const UploadTicket lost = begin("lost.csv");
-  write_file(gateway.spool() / whole.spool_name, "whole");
-  EXPECT_THAT(Check(*gateway.context).check().findings, IsEmpty()) << "an intent is no orphan";
-  gateway.restart();
-  gateway.work();
-  EXPECT_EQ(gateway.file(whole.id).state, FileState::archived);
-  EXPECT_EQ(gateway.file(whole.id).sha256, base::to_hex(base::sha256("whole")));
-  EXPECT_TRUE(gateway.is_announced(lost.id)) << "a session may be at it still";
-  gateway.work_and_retry(11);
-  EXPECT_EQ(gateway.file(lost.id).state, FileState::aborted);
-  // A session that was very slow: late, and welcome.
-  write_file(gateway.spool() / lost.spool_name, "late");
-  gateway.journal->finish_upload(lost.id, 4, base::sha256("late"));
-  gateway.journal->finish_upload(lost.id, 4, base::sha256("late"));
-  gateway.work();
-  EXPECT_EQ(content_of(gateway.inbound() / "Invoices/lost.csv"), "late");
-  EXPECT_THAT(gateway.steps(lost.id), ElementsAre("receiving", "aborted", "received", "decrypted",
-                                                  "delivered", "archived"));
-}
-
 TEST(Inbound, AFailedFileThatCannotBeMovedKeepsItsReasonAndIsMovedLater) {
   Gateway gateway;
   const fs::path folder = gateway.tree() / "Archive/Failed/Invoices";
@@ -309,20 +264,6 @@ TEST(Inbound, AFailedFileThatCannotBeMovedKeepsItsReasonAndIsMovedLater) {
               ElementsAre("Archive/Failed/Invoices/a.csv.pgp",
                           "Archive/Failed/Invoices/a.csv.pgp.reason.txt"));
   EXPECT_TRUE(gateway.health.good());
-}
-
-TEST(Inbound, AnUploadThatWasGivenUpWhileTheStoreWasAwayIsDroppedWhenItIsBack) {
-  Gateway gateway;
-  const UploadTicket ticket = gateway.journal->begin_upload(
-      gateway.peer(), {"Invoices", "a.csv", "/Incoming/Invoices/a.csv"});
-  gateway.store->interrupt(1, InterruptedStore::When::before);
-  EXPECT_THROW(gateway.journal->abort_upload(ticket.id), base::Error);
-  EXPECT_TRUE(gateway.is_announced(ticket.id));
-  EXPECT_EQ(gateway.pipeline->earliest(), gateway.clock.now());
-  gateway.store->interrupt(0, InterruptedStore::When::before);  // it is back
-  gateway.pipeline->run_pass(gateway.clock.now());
-  EXPECT_EQ(gateway.file(ticket.id).state, FileState::aborted);
-  EXPECT_THAT(gateway.steps(ticket.id), testing::SizeIs(2));
 }
 
 /// What every interruption must leave true once the daemon runs again.

@@ -26,13 +26,13 @@ inline std::string ed25519_blob(char fill) {
 
 class RecordingJournal final : public FileJournal {
  public:
-  UploadTicket begin_upload(const SessionPeer& peer, const UploadIntent& intent) override {
+  std::string begin_upload(const SessionPeer& peer, const UploadIntent& intent) override {
     if (fail) throw base::Error("the store is away");
     const std::lock_guard lock(mutex);
     intents.push_back({peer.partner, intent});
-    return {base::random_id(), "spool"};
+    return base::random_id();
   }
-  void finish_upload(const std::string& id, std::uint64_t, const base::Sha256&) override {
+  void finish_upload(const std::string& id) override {
     if (fail) throw base::Error("the store is away");
     const std::lock_guard lock(mutex);
     finished.push_back(id);
@@ -136,6 +136,10 @@ class BrokerTest : public ::testing::Test {
     sftp::Received received = client.finish(client.start(query), patience);
     if (directory != nullptr) *directory = std::move(received.descriptor);
     return std::get<sftp::LoginAnswer>(received.envelope.message);
+  }
+  /// Waits until the daemon has worked on all that was sent before.
+  static void settled(sftp::BrokerClient& client) {
+    (void)client.ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience);
   }
   std::unique_ptr<sftp::BrokerClient> logged_in() {
     auto client = session();

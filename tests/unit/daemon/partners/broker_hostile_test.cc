@@ -68,7 +68,7 @@ TEST_F(BrokerTest, ASessionHasAnAddress) {
 
 TEST_F(BrokerTest, ObjectsAreThePartnersOwn) {
   auto client = logged_in();
-  const sftp::UploadIntent intent{"Secrets", "a", "/Incoming/Secrets/a"};
+  const sftp::UploadIntent intent{"Secrets", "a", "/Incoming/Secrets/a", 1, {}, ""};
   const auto refused = client->ask<sftp::UploadTicket>(intent, patience);
   EXPECT_EQ(refused.status, sftp::Status::refused);
   {
@@ -148,7 +148,7 @@ TEST_F(BrokerTest, NoFolderIsTooDeepForTheQuota) {
 TEST_F(BrokerTest, WhatComesBeforeTheLoginEndsTheConnection) {
   for (const sftp::Message& early :
        {sftp::Message(sftp::UploadDone{}), sftp::Message(sftp::FileEvent{}),
-        sftp::Message(sftp::UploadIntent{"Users", "a", "/Incoming/Users/a"}),
+        sftp::Message(sftp::UploadIntent{"Users", "a", "/Incoming/Users/a", 1, {}, ""}),
         sftp::Message(sftp::TakenQuery{}), sftp::Message(sftp::LoginAnswer{})}) {
     auto client = session();
     client->send(early);

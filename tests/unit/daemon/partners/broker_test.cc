@@ -113,7 +113,8 @@ TEST_F(BrokerTest, APartnerHasSoManyConnectionsAndNoMore) {
 TEST_F(BrokerTest, AnUploadIsJournalledThenTakenAndRemembered) {
   auto client = logged_in();
   const auto ticket = client->ask<sftp::UploadTicket>(
-      sftp::UploadIntent{"Invoices", "a.pdf", "/Incoming/Invoices/2026/a.pdf"}, patience);
+      sftp::UploadIntent{"Invoices", "a.pdf", "/Incoming/Invoices/2026/a.pdf", 12, {}, ""},
+      patience);
   ASSERT_EQ(ticket.status, sftp::Status::ok);
   EXPECT_EQ(ticket.file_id.size(), 26U);
   {
@@ -126,50 +127,69 @@ TEST_F(BrokerTest, AnUploadIsJournalledThenTakenAndRemembered) {
   EXPECT_FALSE(client->ask<sftp::TakenAnswer>(query, patience).taken);
   sftp::UploadDone done;
   done.file_id = ticket.file_id;
-  done.size = 12;
   done.modified = 99;
-  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::ok);
-  // Any session of the partner sees it.
-  auto other = logged_in();
-  const auto taken = other->ask<sftp::TakenAnswer>(query, patience);
+  client->send(done);
+  const auto taken = client->ask<sftp::TakenAnswer>(query, patience);
   EXPECT_TRUE(taken.taken);
   EXPECT_EQ(taken.size, 12U);
   EXPECT_EQ(taken.modified, 99);
-  // Done twice, or for what was never begun, is refused.
-  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::refused);
+  // Any session of the partner sees it.
+  EXPECT_TRUE(logged_in()->ask<sftp::TakenAnswer>(query, patience).taken);
+  // Done twice, or for what was never begun, or by another session, is nothing.
+  client->send(done);
   done.file_id = base::random_id();
-  EXPECT_EQ(other->ask<sftp::Recorded>(done, patience).status, sftp::Status::refused);
+  client->send(done);
+  settled(*client);
+  const std::lock_guard lock(journal_.mutex);
+  EXPECT_THAT(journal_.finished, testing::ElementsAre(ticket.file_id));
 }
 
-TEST_F(BrokerTest, NoUploadIsOkWhenTheJournalFails) {
+TEST_F(BrokerTest, AnIntentCanTakeThePlaceOfOneOfItsOwnSessionOnly) {
   auto client = logged_in();
-  const sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a"};
-  const auto ticket = client->ask<sftp::UploadTicket>(intent, patience);
+  sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
+  const auto first = client->ask<sftp::UploadTicket>(intent, patience);
+  intent.replaces = first.file_id;
+  EXPECT_EQ(logged_in()->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::refused);
+  const auto second = client->ask<sftp::UploadTicket>(intent, patience);
+  EXPECT_EQ(second.status, sftp::Status::ok);
+  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::refused);
+  sftp::UploadDone done;
+  done.file_id = first.file_id;
+  client->send(done);
+  done.file_id = second.file_id;
+  client->send(done);
+  settled(*client);
+  const std::lock_guard lock(journal_.mutex);
+  EXPECT_THAT(journal_.intents, testing::SizeIs(2));
+  EXPECT_EQ(journal_.intents.at(1).intent.replaces, first.file_id);
+  EXPECT_THAT(journal_.finished, testing::ElementsAre(second.file_id));
+}
+
+TEST_F(BrokerTest, NoUploadIsAnnouncedWhenTheJournalFails) {
+  auto client = logged_in();
+  const sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
   journal_.fail = true;
   EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::failed);
-  sftp::UploadDone done;
-  done.file_id = ticket.file_id;
-  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::failed);
   journal_.fail = false;
-  EXPECT_EQ(client->ask<sftp::Recorded>(done, patience).status, sftp::Status::ok);
+  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::ok);
 }
 
 TEST_F(BrokerTest, NamesOfTheFrontAreClaims) {
   auto client = logged_in();
   const sftp::UploadIntent bad[] = {
-      {"Users", "a", "/Incoming/Invoices/a"},
-      {"Users", "b", "/Incoming/Users/a"},
-      {"", "a", "/Outgoing/a"},
-      {"", "a", "/Incoming/Users/a"},
-      {"Users", "a", "/Incoming/Users/../a"},
-      {"..", "a", "/Incoming/../a"},
-      {"Users", "a\n", "/Incoming/Users/a\n"},
-      {"Users", "", "/Incoming/Users/"},
-      {"Users", "\xff", "/Incoming/Users/\xff"},
-      {"Users", "a", "Incoming/Users/a"},
-      {"Users", "a", "/Incoming/Users/x//a"},
-      {"a/b", "c", "/Incoming/a/b/c"},
-      {"Users", std::string(256, 'a'), "/Incoming/Users/" + std::string(256, 'a')}};
+      {"Users", "a", "/Incoming/Invoices/a", 1, {}, ""},
+      {"Users", "b", "/Incoming/Users/a", 1, {}, ""},
+      {"", "a", "/Outgoing/a", 1, {}, ""},
+      {"", "a", "/Incoming/Users/a", 1, {}, ""},
+      {"Users", "a", "/Incoming/Users/../a", 1, {}, ""},
+      {"..", "a", "/Incoming/../a", 1, {}, ""},
+      {"Users", "a\n", "/Incoming/Users/a\n", 1, {}, ""},
+      {"Users", "", "/Incoming/Users/", 1, {}, ""},
+      {"Users", "\xff", "/Incoming/Users/\xff", 1, {}, ""},
+      {"Users", "a", "Incoming/Users/a", 1, {}, ""},
+      {"Users", "a", "/Incoming/Users/x//a", 1, {}, ""},
+      {"a/b", "c", "/Incoming/a/b/c", 1, {}, ""},
+      {"Users", std::string(256, 'a'), "/Incoming/Users/" + std::string(256, 'a'), 1, {}, ""}};
   for (const auto& intent : bad) {
     EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::refused)
         << intent.path;
@@ -280,8 +300,7 @@ TEST_F(BrokerTest, WhatASessionDoesIsRecordedInItsOrder) {
     client->send(event);
   }
   client->send(sftp::SessionEnd{});
-  // Answered when all that came before is done.
-  (void)client->ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience);
+  settled(*client);
   client.reset();
   server_.reset();
   auto events = store_->read(

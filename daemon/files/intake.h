@@ -1,0 +1,107 @@
+// Uploads on their way into the journal: from the intent that a session announces to the file that
+// the pipeline gets.
+//
+// An intent says all that is to be known of a file, and is durable before the session moves the
+// file into the spool. With that move the file is received, whatever happens: so nobody waits for
+// its row, and the rows of many small files are made in one commit. A daemon that comes up after an
+// interruption finds what was announced, and where it lies.
+//
+// Threads: any; one of its own records. stop() records what it can, then joins.
+// Failures: store::Error out of begin(); what else the store cannot take is kept, raises the health
+// condition "files.unrecorded", and is tried again within ten seconds.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/locked.h"
+#include "daemon/files/context.h"
+#include "store/files.h"
+
+namespace sallyport::daemon {
+
+/// Told of every file that the pipeline has something to do for.
+using FileSink = std::function<void(const store::File&)>;
+
+class Intake {
+ public:
+  /// `received` is called after the commit, in the order of the sequence numbers of a partner and
+  /// object.
+  Intake(const FileContext& context, FileSink received)
+      : context_(context), received_(std::move(received)) {}
+  ~Intake() { stop(); }
+  Intake(const Intake&) = delete;
+  Intake& operator=(const Intake&) = delete;
+
+  void start();
+  void stop();
+
+  /// Commits the intent, in the place of the one named `replaces` if that is not "". Its ordinal is
+  /// given here.
+  void begin(store::UploadIntent intent, const std::string& replaces);
+  /// The file is in the spool. Throws base::Error if it is not, or is not as it was announced.
+  void finish(const std::string& id);
+  /// Nothing is in the spool, and nothing will be.
+  void abort(const std::string& id);
+
+  /// Uploads that were begun and neither finished nor aborted, because a program or the machine
+  /// went down: a file in the spool is received, in the order of the announcements; where there is
+  /// none, and no session can still be at it, the intent is dropped. `all`: after a start; else
+  /// only those that are so old.
+  void resolve(bool all);
+
+  /// Blocks until there is nothing to do, or the deadline.
+  void wait_idle(std::chrono::steady_clock::time_point deadline);
+  /// All there is to do, in the calling thread: for tests without the thread. Throws store::Error.
+  void work();
+
+ private:
+  enum class Resolve { nothing, old, all };
+
+  void run();
+  [[nodiscard]] bool has_work() const;
+  [[nodiscard]] std::optional<store::UploadIntent> begun(const std::string& id);
+  [[nodiscard]] std::int64_t next_ordinal();
+  [[nodiscard]] std::vector<store::UploadIntent> first_finished(std::size_t most);
+  bool record_some();
+  [[nodiscard]] std::optional<store::File> make_received(store::Unit& unit,
+                                                         const store::UploadIntent& intent,
+                                                         std::string_view step) const;
+  void tell(const store::File& file) const;
+  void record_aborts();
+  void drop(const std::string& id);
+  /// Why one of them could not be looked at, which is then asked for still; or "".
+  [[nodiscard]] std::string resolve_asked();
+  void resolve_one(const store::UploadIntent& announced, bool all);
+  void refuse_damaged(const store::UploadIntent& intent);
+
+  FileContext context_;
+  FileSink received_;
+  base::Locked<std::map<std::string, store::UploadIntent>> begun_;
+  base::Locked<std::int64_t> last_ordinal_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<store::UploadIntent> finished_;
+  std::set<std::string> aborted_;
+  Resolve resolve_ = Resolve::nothing;
+  bool working_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+
+  /// How many go into one commit: one, where several were refused together. Of who works alone.
+  std::size_t together_ = 1;
+};
+
+}  // namespace sallyport::daemon
