@@ -190,8 +190,8 @@ def test_attempts_are_limited_whatever_their_method(instance, connect):
                 ask(wire)
                 assert wire.answer() == USERAUTH_FAILURE
                 asked += 1
-        # One that is sent together with the end may still be answered.
-        assert asked <= 101 and "authentication failures" in gone.value.said, (asked, gone.value.said)
+        # The count, 100, is looked at between rounds; what comes within one is answered still.
+        assert asked <= 110 and "authentication failures" in gone.value.said, (asked, gone.value.said)
 
 
 def test_a_login_after_the_login(instance, connect):
