@@ -14,6 +14,8 @@ namespace sallyport::sftp {
 namespace {
 
 constexpr std::chrono::seconds answer_deadline{10};
+/// The daemon takes an old intent for one of a session that has ended.
+constexpr std::chrono::minutes ticket_lifetime{5};
 constexpr std::string_view marker_suffix = ".done";
 // No client sends a longer file in pieces of this.
 constexpr std::uint64_t surely_whole = 4096;
@@ -79,7 +81,7 @@ void Session::open_upload(Request& request, const VirtualPath& path, std::uint32
   }
   // The folder must be there: a staging file does not show whether it is.
   if (context_.tree.parent(path) >= 0) {
-    handle->upload = resumes ? context_.staging.resume(path, *there, Staging::Use::write)
+    handle->upload = resumes ? context_.staging.resume(path, Staging::Use::write)
                              : context_.staging.create(path);
   }
   if (!handle->upload) {
@@ -121,7 +123,8 @@ void Session::announce(Upload& upload, const base::Sha256& sha256, std::string r
   const std::uint32_t question =
       context_.broker.start(UploadIntent{std::string(path.object()), std::string(path.name()),
                                          path.text(), upload.size, sha256, std::move(replaces)});
-  upload.announced = Upload::Announced{question, upload.size, sha256};
+  upload.announced =
+      Upload::Announced{question, upload.size, sha256, std::chrono::steady_clock::now()};
 }
 
 UploadTicket Session::ticket_for(Upload& upload, const base::Sha256& sha256) {
@@ -131,8 +134,9 @@ UploadTicket Session::ticket_for(Upload& upload, const base::Sha256& sha256) {
   };
   std::string replaces;
   if (upload.announced) {
-    const bool is_right =
-        upload.announced->size == upload.size && upload.announced->sha256 == sha256;
+    const auto& announced = *upload.announced;
+    const bool is_right = announced.size == upload.size && announced.sha256 == sha256 &&
+                          std::chrono::steady_clock::now() - announced.at < ticket_lifetime;
     UploadTicket ticket = take_ticket();
     if (is_right || ticket.status != Status::ok) return ticket;
     replaces = std::move(ticket.file_id);
@@ -212,9 +216,12 @@ Session::Outcome Session::appeared(const VirtualPath& path) {
 }
 
 Session::Outcome Session::take_from_tree(const VirtualPath& path, const VirtualPath& as) {
-  const auto status = context_.tree.status(path);
-  if (!status) return {Code::no_such_file, {}};
-  auto upload = context_.staging.resume(path, *status, Staging::Use::take);
+  if (!context_.tree.status(path)) return {Code::no_such_file, {}};
+  auto upload = context_.staging.resume(path, Staging::Use::take);
+  if (upload && !upload->complete()) {
+    leave_partial(*upload);
+    upload.reset();
+  }
   if (!upload) return {Code::failure, std::string(not_recorded)};
   // It was complete and stays so, under the name it had.
   const auto put_back = [this, &upload, &path] {

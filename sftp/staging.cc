@@ -91,8 +91,7 @@ std::unique_ptr<Upload> Staging::create(const VirtualPath& path) {
   return upload->fd ? std::move(upload) : nullptr;
 }
 
-std::unique_ptr<Upload> Staging::resume(const VirtualPath& path, const struct stat& status,
-                                        Use use) {
+std::unique_ptr<Upload> Staging::resume(const VirtualPath& path, Use use) {
   auto upload = std::make_unique<Upload>(hash_thread_);
   upload->path = path;
   if (!add_name(path, upload->staging_name)) return nullptr;
@@ -103,6 +102,9 @@ std::unique_ptr<Upload> Staging::resume(const VirtualPath& path, const struct st
   }
   upload->fd = open_beneath(tree_.staging(), upload->staging_name.c_str(), O_RDWR);
   if (!upload->fd) return nullptr;
+  // What it is now: another session may have replaced what the caller has seen.
+  struct stat status {};
+  if (::fstat(upload->fd.get(), &status) != 0) return nullptr;
   upload->size = static_cast<std::uint64_t>(status.st_size);
   upload->touched = !is_partial(status.st_mode);
   if (use == Use::write && ::fchmod(upload->fd.get(), partial_mode) != 0) return nullptr;

@@ -65,6 +65,7 @@ struct Upload {
     std::uint32_t question = 0;
     std::uint64_t size = 0;
     base::Sha256 sha256{};
+    std::chrono::steady_clock::time_point at = std::chrono::steady_clock::now();
   };
   std::optional<Announced> announced;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
@@ -87,8 +88,7 @@ class Staging {
   /// Takes a partial or waiting file of the tree up again, out of the tree: to be written to (it is
   /// a partial from now on), or to be taken as it is.
   enum class Use { write, take };
-  [[nodiscard]] std::unique_ptr<Upload> resume(const VirtualPath& path, const struct stat& status,
-                                               Use use);
+  [[nodiscard]] std::unique_ptr<Upload> resume(const VirtualPath& path, Use use);
   /// Puts it into the tree under its own name: as a partial, which yields to a complete file of
   /// that name and then stays in staging/; or as a complete file, which replaces what is there.
   /// `shown` tells whether it is in the tree now.

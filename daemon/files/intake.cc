@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "base/bytes.h"
@@ -23,13 +24,12 @@ using store::UploadIntent;
 /// fsync; later nobody is.
 constexpr std::chrono::minutes upload_grace{10};
 
-/// More than sessions can have under way at once; what is forgotten is read from the store.
-constexpr std::size_t most_begun = 4096;
 constexpr unsigned intents_page = 500;
 /// Somebody else waits for the store meanwhile: about a millisecond.
 constexpr std::size_t most_together = 64;
 constexpr std::chrono::seconds first_pause{1};
 constexpr std::chrono::seconds longest_pause{10};
+constexpr std::chrono::seconds longest_again{60};
 
 File file_of(const UploadIntent& intent) {
   File file;
@@ -45,23 +45,6 @@ File file_of(const UploadIntent& intent) {
   return file;
 }
 
-/// Of an upload that is announced, or was when it was given up.
-std::optional<UploadIntent> intent_of(Unit& unit, const std::string& id) {
-  if (auto intent = store::find_upload_intent(unit, id)) return intent;
-  const auto file = store::find_file(unit, id);
-  if (!file) return std::nullopt;
-  UploadIntent intent;
-  intent.id = file->id;
-  intent.partner = file->partner;
-  intent.object = file->object;
-  intent.name = file->name;
-  intent.uploader = file->uploader;
-  intent.created = file->created;
-  intent.size = file->size;
-  intent.sha256 = file->sha256;
-  return intent;
-}
-
 void insert_with_first_step(Unit& unit, const File& file) {
   store::insert_file(unit, file);
   store::insert_file_step(unit, {file.id, FileState::receiving, file.created,
@@ -70,7 +53,14 @@ void insert_with_first_step(Unit& unit, const File& file) {
 
 /// The rows themselves are at fault, not the store's present condition.
 bool is_lasting(const store::Error& error) {
-  return error.kind() == store::Failure::duplicate || error.kind() == store::Failure::broken;
+  return error.kind() == store::Failure::duplicate;
+}
+
+/// Whether it is in the spool as it was announced. Throws base::SystemError if nobody can tell.
+bool is_in_place(const FileContext& context, const UploadIntent& intent) {
+  const auto spooled = context.spool(intent.partner).look(intent.id);
+  return spooled && S_ISREG(spooled->st_mode) &&
+         static_cast<std::uint64_t>(spooled->st_size) == intent.size;
 }
 
 }  // namespace
@@ -89,7 +79,21 @@ void Intake::stop() {
 }
 
 bool Intake::has_work() const {
-  return !finished_.empty() || !aborted_.empty() || resolve_ != Resolve::nothing;
+  return !finished_.empty() || !dropped_.empty() || resolve_ != Resolve::nothing;
+}
+
+void Intake::wait_for_work(std::unique_lock<std::mutex>& lock) {
+  for (;;) {
+    if (again_ != Resolve::nothing && std::chrono::steady_clock::now() >= again_at_) {
+      resolve_ = std::max(resolve_, std::exchange(again_, Resolve::nothing));
+    }
+    if (stopping_ || has_work()) return;
+    if (again_ == Resolve::nothing) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, again_at_);
+    }
+  }
 }
 
 void Intake::run() {
@@ -105,26 +109,22 @@ void Intake::run() {
       changed_.notify_all();
       if (failed) changed_.wait_for(lock, pause, [this] { return stopping_; });
       if (stopping_ && (failed || !has_work())) return;
-      changed_.wait(lock, [this] { return stopping_ || has_work(); });
+      wait_for_work(lock);
       working_ = true;
     }
+    std::string trouble;
     try {
       work();
       failed = false;
       pause = first_pause;
-      context_.health.clear("files.unrecorded");
+      trouble = unreadable_;
     } catch (const std::exception& error) {
-      if (std::exchange(failed, true)) {
-        pause = std::min(2 * pause, longest_pause);
-      } else {
-        base::log_error("file.unrecorded", {}, "uploads cannot be recorded for now: {}",
-                        error.what());
-      }
-      context_.health.raise(
-          "files.unrecorded",
-          std::string("Files are received and safe in the spool, but cannot be recorded: ") +
-              error.what());
+      trouble = error.what();
+      if (std::exchange(failed, true)) pause = std::min(2 * pause, longest_pause);
     }
+    context_.health.set(
+        "files.unrecorded", !trouble.empty(),
+        "Files are received and safe in the spool, but cannot be recorded: " + trouble);
   }
 }
 
@@ -134,11 +134,11 @@ void Intake::wait_idle(std::chrono::steady_clock::time_point deadline) {
 }
 
 void Intake::work() {
-  record_aborts();
-  const std::string unreadable = resolve_asked();
+  resolve_asked();
   while (record_some()) {
   }
-  if (!unreadable.empty()) throw base::Error(unreadable);
+  while (drop_some()) {
+  }
 }
 
 std::int64_t Intake::next_ordinal() {
@@ -158,37 +158,41 @@ void Intake::begin(UploadIntent intent, const std::string& replaces) {
   });
   auto begun = begun_.lock();
   if (!replaces.empty()) begun->erase(replaces);
-  if (begun->size() >= most_begun) begun->clear();
   begun->emplace(intent.id, std::move(intent));
 }
 
-std::optional<UploadIntent> Intake::begun(const std::string& id) {
-  if (auto node = begun_.lock()->extract(id)) return std::move(node.mapped());
-  return context_.store.read([&](Unit& unit) { return intent_of(unit, id); });
-}
-
 void Intake::finish(const std::string& id) {
-  auto intent = begun(id);
-  if (!intent) throw base::Error("The front reported an upload that was never begun: " + id);
-  std::optional<struct stat> spooled;
-  try {
-    spooled = context_.spool(intent->partner).look(id);
-  } catch (const base::SystemError&) {
-    return resolve(true);  // which is tried until it can be looked at
-  }
-  if (!spooled || !S_ISREG(spooled->st_mode)) {
-    const auto row = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
-    if (row && row->state != FileState::aborted) return;  // taken up already, and on its way
-    throw base::Error("The front reported upload " + id + " as done, but it is not in the spool");
-  }
-  if (static_cast<std::uint64_t>(spooled->st_size) != intent->size) {
-    throw base::Error("The front reported upload " + id + " with another size than it has");
-  }
+  auto node = begun_.lock()->extract(id);
+  if (!node) throw base::Error("The front reported an upload that was never begun: " + id);
   {
     const std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(*intent));
+    finished_.push_back(std::move(node.mapped()));
   }
   changed_.notify_all();
+}
+
+void Intake::abort(const std::string& id) {
+  begun_.lock()->erase(id);
+  {
+    const std::lock_guard lock(mutex_);
+    dropped_.insert(id);
+  }
+  changed_.notify_all();
+}
+
+void Intake::ended(const std::vector<std::string>& ids) {
+  {
+    auto begun = begun_.lock();
+    for (const std::string& id : ids) begun->erase(id);
+  }
+  resolve(true);
+}
+
+bool Intake::is_under_way(const std::string& id) {
+  if (begun_.lock()->contains(id)) return true;
+  const std::lock_guard lock(mutex_);
+  return std::any_of(finished_.begin(), finished_.end(),
+                     [&](const UploadIntent& intent) { return intent.id == id; });
 }
 
 std::vector<UploadIntent> Intake::first_finished(std::size_t most) {
@@ -200,13 +204,24 @@ std::vector<UploadIntent> Intake::first_finished(std::size_t most) {
 bool Intake::record_some() {
   if (first_finished(1).empty()) return false;
   std::vector<UploadIntent> batch;
+  std::vector<UploadIntent> skipped;
   std::vector<File> received;
   try {
     context_.store.write([&](Unit& unit) {
       // When the store has turned to this: what has come meanwhile goes along.
       batch = first_finished(together_);
+      skipped.clear();
       received.clear();
       for (const UploadIntent& intent : batch) {
+        try {
+          if (!is_in_place(context_, intent)) {
+            skipped.push_back(intent);
+            continue;
+          }
+        } catch (const base::SystemError&) {
+          skipped.push_back(intent);
+          continue;
+        }
         if (auto file = make_received(unit, intent, "received")) {
           received.push_back(std::move(*file));
         }
@@ -214,12 +229,13 @@ bool Intake::record_some() {
     });
     together_ = std::min(together_ * 2, most_together);
   } catch (const store::Error& error) {
-    if (!is_lasting(error)) throw;
+    if (!is_lasting(error) || batch.empty()) throw;
     together_ = 1;
     if (batch.size() > 1) return true;  // one at a time shows which
     base::log_error("file.unrecordable", {{"file", batch.front().id}},
                     "upload {} is in the spool, and is tried again later: {}", batch.front().id,
                     error.what());
+    resolve(true);
   }
   {
     const std::lock_guard lock(mutex_);
@@ -227,16 +243,33 @@ bool Intake::record_some() {
                     finished_.begin() + static_cast<std::ptrdiff_t>(batch.size()));
   }
   for (const File& file : received) tell(file);
+  for (const UploadIntent& intent : skipped) look_after(intent);
   return true;
+}
+
+/// One that is not in the spool as it was announced, or that could not be looked at.
+void Intake::look_after(const UploadIntent& skipped) {
+  const auto row =
+      context_.store.read([&](Unit& unit) { return store::find_file(unit, skipped.id); });
+  if (row && row->state != FileState::aborted) return;  // taken up already, and on its way
+  base::log_error("file.not_as_announced", {{"file", skipped.id}, {"partner", skipped.partner}},
+                  "upload {} was reported as done, but is not found in the spool as it was "
+                  "announced",
+                  skipped.id);
+  const std::lock_guard lock(mutex_);
+  if (again_ == Resolve::nothing) again_at_ = std::chrono::steady_clock::now() + first_pause;
+  again_ = Resolve::all;
 }
 
 std::optional<File> Intake::make_received(Unit& unit, const UploadIntent& intent,
                                           std::string_view step) const {
   const base::Instant now = context_.now();
   const bool is_new = store::delete_upload_intent(unit, intent.id);
-  // A report that comes twice finds its work done; one that comes late, that it was given up.
   std::optional<File> file = is_new ? file_of(intent) : store::find_file(unit, intent.id);
-  if (!file || (!is_new && file->state != FileState::aborted)) return std::nullopt;
+  if (!file) return std::nullopt;
+  if (!is_new && file->state == FileState::received) return file;  // by a commit of unknown end
+  // One that was given up is late, and welcome.
+  if (!is_new && file->state != FileState::aborted) return std::nullopt;
   file->state = FileState::received;
   file->size = intent.size;
   file->sha256 = intent.sha256;
@@ -265,37 +298,28 @@ void Intake::tell(const File& file) const {
   received_(file);
 }
 
-void Intake::abort(const std::string& id) {
-  begun_.lock()->erase(id);
+bool Intake::drop_some() {
+  std::vector<std::string> ids;
   {
     const std::lock_guard lock(mutex_);
-    aborted_.insert(id);
+    for (auto id = dropped_.begin(); id != dropped_.end() && ids.size() < most_together; ++id) {
+      ids.push_back(*id);
+    }
   }
-  changed_.notify_all();
-}
-
-void Intake::record_aborts() {
-  std::set<std::string> ids;
-  {
-    const std::lock_guard lock(mutex_);
-    ids = aborted_;
-  }
-  for (const std::string& id : ids) {
-    drop(id);
-    const std::lock_guard lock(mutex_);
-    aborted_.erase(id);
-  }
-}
-
-void Intake::drop(const std::string& id) {
+  if (ids.empty()) return false;
   context_.store.write([&](Unit& unit) {
-    const auto intent = store::find_upload_intent(unit, id);
-    if (!intent || !store::delete_upload_intent(unit, id)) return;
-    File file = file_of(*intent);
-    file.state = FileState::aborted;
-    insert_with_first_step(unit, file);
-    store::insert_file_step(unit, {id, file.state, context_.now(), "the session gave up"});
+    for (const std::string& id : ids) {
+      const auto intent = store::find_upload_intent(unit, id);
+      if (!intent || !store::delete_upload_intent(unit, id)) continue;
+      File file = file_of(*intent);
+      file.state = FileState::aborted;
+      insert_with_first_step(unit, file);
+      store::insert_file_step(unit, {id, file.state, context_.now(), "the session gave up"});
+    }
   });
+  const std::lock_guard lock(mutex_);
+  for (const std::string& id : ids) dropped_.erase(id);
+  return true;
 }
 
 void Intake::resolve(bool all) {
@@ -306,58 +330,105 @@ void Intake::resolve(bool all) {
   changed_.notify_all();
 }
 
-std::string Intake::resolve_asked() {
+void Intake::resolve_asked() {
   Resolve asked = Resolve::nothing;
   {
     const std::lock_guard lock(mutex_);
-    asked = resolve_;
+    asked = std::exchange(resolve_, Resolve::nothing);
   }
-  if (asked == Resolve::nothing) return "";
-  std::vector<UploadIntent> intents;
-  for (;;) {
-    const std::string after = intents.empty() ? "" : intents.back().id;
-    const auto page = context_.store.read(
-        [&](Unit& unit) { return store::list_upload_intents(unit, after, intents_page); });
-    intents.insert(intents.end(), page.begin(), page.end());
-    if (page.size() < intents_page) break;
-  }
-  std::sort(intents.begin(), intents.end(),
-            [](const UploadIntent& a, const UploadIntent& b) { return a.ordinal < b.ordinal; });
-  std::string unreadable;
-  for (const UploadIntent& intent : intents) {
-    try {
-      resolve_one(intent, asked == Resolve::all);
-    } catch (const base::SystemError& error) {
-      unreadable = error.what();
-    }
+  if (asked == Resolve::nothing) return;
+  try {
+    resolve_now(asked);
+  } catch (...) {
+    resolve(asked == Resolve::all);
+    throw;
   }
   const std::lock_guard lock(mutex_);
-  if (unreadable.empty() && resolve_ == asked) resolve_ = Resolve::nothing;
-  return unreadable;
+  if (unreadable_.empty()) {
+    again_pause_ = first_pause;
+    return;
+  }
+  again_ = std::max(again_, asked);
+  again_at_ = std::chrono::steady_clock::now() + again_pause_;
+  again_pause_ = std::min(2 * again_pause_, longest_again);
 }
 
-void Intake::resolve_one(const UploadIntent& announced, bool all) {
-  UploadIntent intent = announced;
-  const base::Instant given_up = intent.created + upload_grace;
-  if (!all && context_.now() < given_up) return;
+struct Intake::Found {
+  UploadIntent intent;
+  std::optional<struct stat> spooled;
+
+  /// When it came into the spool: that rename was the last change of the file.
+  [[nodiscard]] auto order() const {
+    const timespec came = spooled ? spooled->st_ctim : timespec{};
+    return std::tuple(came.tv_sec, came.tv_nsec, intent.ordinal);
+  }
+};
+
+void Intake::resolve_now(Resolve asked) {
+  unreadable_.clear();
+  std::vector<Found> all;
+  std::string after;
+  for (;;) {
+    const auto page = context_.store.read(
+        [&](Unit& unit) { return store::list_upload_intents(unit, after, intents_page); });
+    for (const UploadIntent& intent : page) {
+      if (is_under_way(intent.id)) continue;
+      try {
+        all.push_back({intent, context_.spool(intent.partner).look(intent.id)});
+      } catch (const base::Error& error) {
+        unreadable_ = error.what();
+      }
+    }
+    if (page.size() < intents_page) break;
+    after = page.back().id;
+  }
+  std::sort(all.begin(), all.end(),
+            [](const Found& a, const Found& b) { return a.order() < b.order(); });
+  for (const Found& found : all) {
+    try {
+      resolve_one(found, asked == Resolve::all);
+    } catch (const store::Error& error) {
+      if (!is_lasting(error)) throw;
+      unreadable_ = error.what();
+    } catch (const base::Error& error) {
+      unreadable_ = error.what();
+    }
+  }
+  if (!unreadable_.empty()) {
+    base::log_error("file.unresolved", {}, "an interrupted upload cannot be looked at for now: {}",
+                    unreadable_);
+  }
+}
+
+void Intake::resolve_one(const Found& found, bool all) {
+  UploadIntent intent = found.intent;
+  const bool is_old = context_.now() >= intent.created + upload_grace;
+  if (!all && !is_old) return;
   const Directory spool = context_.spool(intent.partner);
-  const std::string path = join(spool.path(), intent.id);
-  const auto fd = spool.open_file(intent.id);
-  if (!fd) {
-    if (context_.now() < given_up) return;
+  if (!found.spooled) {
+    if (!is_old) return;
     base::log_notice("file.upload_dropped", {{"file", intent.id}, {"partner", intent.partner}},
                      "upload of {} by {} was interrupted before it was ours; the partner was not "
                      "told that it was",
                      intent.name, intent.partner);
-    drop(intent.id);
+    const std::lock_guard lock(mutex_);
+    dropped_.insert(intent.id);
     return;
   }
+  const bool says_all = !intent.sha256.empty();
+  if (says_all && S_ISREG(found.spooled->st_mode) &&
+      static_cast<std::uint64_t>(found.spooled->st_size) != intent.size) {
+    return refuse_damaged(intent);
+  }
+  const std::string path = join(spool.path(), intent.id);
+  const auto fd = spool.open_file(intent.id);
+  if (!fd) throw base::Error(path + " was there, and is no longer");
   // The rename is only durable once the directory is: what we record must not disappear again.
   base::fsync_file(fd->get(), path);
   spool.sync();
   const base::FileDigest digest = base::digest_file(fd->get(), path);
   const std::string sha256 = base::to_hex(digest.sha256);
-  if (intent.sha256.empty()) {
+  if (!says_all) {
     intent.size = digest.size;
     intent.sha256 = sha256;
   }

@@ -7,8 +7,10 @@
 // interruption finds what was announced, and where it lies.
 //
 // Threads: any; one of its own records. stop() records what it can, then joins.
-// Failures: store::Error out of begin(); what else the store cannot take is kept, raises the health
-// condition "files.unrecorded", and is tried again within ten seconds.
+// Failures: store::Error out of begin(), base::Error out of finish(); what else the store cannot
+// take, or what cannot be looked at, is kept, raises the health condition "files.unrecorded", and
+// is tried again: after a second at first, after a minute at last. One that cannot be looked at
+// keeps no other waiting.
 #pragma once
 
 #include <chrono>
@@ -50,15 +52,17 @@ class Intake {
   /// Commits the intent, in the place of the one named `replaces` if that is not "". Its ordinal is
   /// given here.
   void begin(store::UploadIntent intent, const std::string& replaces);
-  /// The file is in the spool. Throws base::Error if it is not, or is not as it was announced.
+  /// The file is in the spool. Does not touch disk or store. Throws for what was not begun here.
   void finish(const std::string& id);
   /// Nothing is in the spool, and nothing will be.
   void abort(const std::string& id);
+  /// The session that began these has ended: what it moved into the spool is received.
+  void ended(const std::vector<std::string>& ids);
 
   /// Uploads that were begun and neither finished nor aborted, because a program or the machine
-  /// went down: a file in the spool is received, in the order of the announcements; where there is
-  /// none, and no session can still be at it, the intent is dropped. `all`: after a start; else
-  /// only those that are so old.
+  /// went down: a file in the spool is received, in the order in which they came there; where there
+  /// is none, and no session can still be at it, the intent is dropped. `all`: also those that are
+  /// not so old. After the start this is done once without being asked for, before all else.
   void resolve(bool all);
 
   /// Blocks until there is nothing to do, or the deadline.
@@ -69,39 +73,48 @@ class Intake {
  private:
   enum class Resolve { nothing, old, all };
 
+  struct Found;
+
   void run();
+  void wait_for_work(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] bool has_work() const;
-  [[nodiscard]] std::optional<store::UploadIntent> begun(const std::string& id);
   [[nodiscard]] std::int64_t next_ordinal();
+  [[nodiscard]] bool is_under_way(const std::string& id);
   [[nodiscard]] std::vector<store::UploadIntent> first_finished(std::size_t most);
   bool record_some();
+  void look_after(const store::UploadIntent& skipped);
   [[nodiscard]] std::optional<store::File> make_received(store::Unit& unit,
                                                          const store::UploadIntent& intent,
                                                          std::string_view step) const;
   void tell(const store::File& file) const;
-  void record_aborts();
-  void drop(const std::string& id);
-  /// Why one of them could not be looked at, which is then asked for still; or "".
-  [[nodiscard]] std::string resolve_asked();
-  void resolve_one(const store::UploadIntent& announced, bool all);
+  bool drop_some();
+  void resolve_asked();
+  void resolve_now(Resolve asked);
+  void resolve_one(const Found& found, bool all);
   void refuse_damaged(const store::UploadIntent& intent);
 
   FileContext context_;
   FileSink received_;
+  /// Those of sessions that are at them.
   base::Locked<std::map<std::string, store::UploadIntent>> begun_;
   base::Locked<std::int64_t> last_ordinal_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<store::UploadIntent> finished_;
-  std::set<std::string> aborted_;
-  Resolve resolve_ = Resolve::nothing;
+  std::set<std::string> dropped_;
+  Resolve resolve_ = Resolve::all;
+  Resolve again_ = Resolve::nothing;  ///< what is asked for at `again_at_`
+  std::chrono::steady_clock::time_point again_at_;
   bool working_ = false;
   bool stopping_ = false;
   std::thread thread_;
 
-  /// How many go into one commit: one, where several were refused together. Of who works alone.
+  // Of who works, alone:
+  /// How many go into one commit: one, where several were refused together.
   std::size_t together_ = 1;
+  std::string unreadable_;  ///< why one of them could not be looked at
+  std::chrono::seconds again_pause_{1};
 };
 
 }  // namespace sallyport::daemon

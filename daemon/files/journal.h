@@ -48,6 +48,7 @@ class Journal final : public FileJournal {
   std::string begin_upload(const SessionPeer& peer, const UploadIntent& described) override;
   void finish_upload(const std::string& id) override { intake_.finish(id); }
   void abort_upload(const std::string& id) override { intake_.abort(id); }
+  void session_ended(const std::vector<std::string>& uploads) override { intake_.ended(uploads); }
   void downloaded(const SessionPeer& peer, const std::string& virtual_path, std::uint64_t bytes,
                   bool complete) override;
   void left_waiting(const SessionPeer& peer, const std::string& virtual_path,

@@ -111,9 +111,12 @@ void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_
       answer(connection, id, ticket);
       return;
     }
-    if (!intent.replaces.empty()) {
+    {
       const std::lock_guard lock(mutex_);
-      if (connection->uploads.erase(intent.replaces) == 0) {
+      const bool replaces = connection->uploads.erase(intent.replaces) != 0;
+      // An honest session has no more of them than open files.
+      if (replaces == intent.replaces.empty() ||
+          connection->uploads.size() > connection->policy.handles) {
         ticket.status = sftp::Status::refused;
         answer(connection, id, ticket);
         return;
@@ -135,52 +138,53 @@ void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_
   answer(connection, id, ticket);
 }
 
-// At once, not in its turn among the jobs of its connection: when the peer has its OK, any session
-// that is asked has to know.
-void BrokerServer::Impl::remember_taken(const BrokerConnection& connection,
-                                        const sftp::UploadDone& done) {
-  const auto memory = parts_.config.get()->gateway.taken_memory;
-  const std::lock_guard lock(mutex_);
-  const auto upload = connection.uploads.find(done.file_id);
-  if (upload == connection.uploads.end()) return;
-  taken_.remember(connection.peer.partner, upload->second.path,
-                  {upload->second.size, done.modified, std::chrono::steady_clock::now() + memory});
-}
-
-void BrokerServer::Impl::on_done(const ConnectionPtr& connection, const sftp::UploadDone& done) {
+void BrokerServer::Impl::on_done(BrokerConnection& connection, const sftp::UploadDone& done) {
   BrokerConnection::Upload upload;
   {
     const std::lock_guard lock(mutex_);
-    auto node = connection->uploads.extract(done.file_id);
+    auto node = connection.uploads.extract(done.file_id);
     if (node) upload = std::move(node.mapped());
   }
   if (upload.path.empty()) {
-    base::log_warning("broker.order", {{"partner", connection->peer.partner}},
+    base::log_warning("broker.order", {{"partner", connection.peer.partner}},
                       "A session of {} reported an upload as done that it had not announced",
-                      connection->peer.partner);
+                      connection.peer.partner);
     return;
   }
+  const auto memory = parts_.config.get()->gateway.taken_memory;
+  taken_.remember(connection.peer.partner, upload.path,
+                  {upload.size, done.modified, std::chrono::steady_clock::now() + memory});
   const std::string& path = upload.path;
   try {
     parts_.journal.finish_upload(done.file_id);
   } catch (const base::Error& error) {
-    base::log_error("sftp.upload_failed", {{"partner", connection->peer.partner}},
-                    "The upload of {} by {} was reported as done, and is not taken up for now: {}",
-                    for_log(path), connection->peer.partner, error.what());
+    base::log_error("sftp.upload_failed", {{"partner", connection.peer.partner}},
+                    "The upload of {} by {} was reported as done, and is not taken up: {}",
+                    for_log(path), connection.peer.partner, error.what());
     return;
   }
   base::log_info("sftp.upload",
-                 {{"partner", connection->peer.partner},
+                 {{"partner", connection.peer.partner},
                   {"file", done.file_id},
                   {"path", path},
-                  {"address", connection->peer.address},
-                  {"fingerprint", connection->peer.fingerprint},
-                  {"banner", connection->peer.banner},
+                  {"address", connection.peer.address},
+                  {"fingerprint", connection.peer.fingerprint},
+                  {"banner", connection.peer.banner},
                   {"bytes", upload.size},
                   {"duration_ms", done.duration_ms}},
-                 "{} uploaded {} ({} bytes) as file {}", connection->peer.partner, path,
-                 upload.size, done.file_id);
-  audit(*connection, "upload", std::move(upload.path), upload.size, done.duration_ms, done.file_id);
+                 "{} uploaded {} ({} bytes) as file {}", connection.peer.partner, path, upload.size,
+                 done.file_id);
+  audit(connection, "upload", std::move(upload.path), upload.size, done.duration_ms, done.file_id);
+}
+
+void BrokerServer::Impl::on_closed(BrokerConnection& connection) {
+  std::vector<std::string> left;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, upload] : connection.uploads) left.push_back(id);
+    connection.uploads.clear();
+  }
+  if (!left.empty()) parts_.journal.session_ended(left);
 }
 
 void BrokerServer::Impl::on_aborted(const ConnectionPtr& connection,

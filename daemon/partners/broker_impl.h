@@ -86,9 +86,6 @@ class BrokerServer::Impl {
   /// Runs `job` after those of this connection that came before it, on a worker, or on this thread
   /// when it has handed the lead on; too many at once stop the reading of this connection.
   void in_background(const ConnectionPtr& connection, std::function<void()> job);
-  /// For a job so short that no other connection minds waiting for it: on this thread, if nothing
-  /// of this connection is under way.
-  void at_once(const ConnectionPtr& connection, std::function<void()> job);
   void work_on(const ConnectionPtr& connection);
   void job_done(const ConnectionPtr& connection);
   void answer(const ConnectionPtr& connection, std::uint32_t id, const sftp::Message& message,
@@ -123,8 +120,10 @@ class BrokerServer::Impl {
   // --- broker_files.cc
   [[nodiscard]] bool has_object(const BrokerConnection& connection, const std::string& object);
   void on_intent(const ConnectionPtr& connection, std::uint32_t id, sftp::UploadIntent intent);
-  void remember_taken(const BrokerConnection& connection, const sftp::UploadDone& done);
-  void on_done(const ConnectionPtr& connection, const sftp::UploadDone& done);
+  /// On the thread that reads, at once: when the peer has its OK, any session that is asked has to
+  /// know, and the order of these is the order of CLOSE.
+  void on_done(BrokerConnection& connection, const sftp::UploadDone& done);
+  void on_closed(BrokerConnection& connection);
   void on_aborted(const ConnectionPtr& connection, const sftp::UploadAborted& aborted);
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);

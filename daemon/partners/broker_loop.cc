@@ -163,6 +163,7 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
   ::shutdown(connection->fd.get(), SHUT_RDWR);
   if (!logged_in) return;
+  in_background(connection, [this, connection] { on_closed(*connection); });
   workers_->submit([this, connection] {
     recover(connection->peer.partner, connection->session_id, connection->peer);
   });
@@ -192,18 +193,6 @@ void BrokerServer::Impl::in_background(const ConnectionPtr& connection, std::fun
   } else {
     workers_->submit(std::move(work));
   }
-}
-
-void BrokerServer::Impl::at_once(const ConnectionPtr& connection, std::function<void()> job) {
-  bool idle = false;
-  {
-    const std::lock_guard lock(mutex_);
-    idle = !std::exchange(connection->working, true);
-    if (idle) connection->jobs.push_back(std::move(job));
-  }
-  if (!idle) return in_background(connection, std::move(job));
-  ++connection->inflight;
-  work_on(connection);
 }
 
 void BrokerServer::Impl::work_on(const ConnectionPtr& connection) {

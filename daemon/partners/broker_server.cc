@@ -150,13 +150,17 @@ void BrokerServer::Impl::stop() {
 
 void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelope envelope) {
   const std::uint32_t id = envelope.id;
+  auto& message = envelope.message;
   bool logged_in = false;
   {
     const std::lock_guard lock(mutex_);
-    if (connection->ending) return;
+    // A peer may have had its OK since it was told to go.
+    if (connection->ending && !std::holds_alternative<sftp::UploadDone>(message) &&
+        !std::holds_alternative<sftp::UploadAborted>(message)) {
+      return;
+    }
     logged_in = connection->logged_in;
   }
-  auto& message = envelope.message;
   if (auto* hello = std::get_if<sftp::SessionHello>(&message)) {
     on_hello(connection, std::move(*hello));
     return;
@@ -181,8 +185,7 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
       on_intent(connection, id, std::move(intent));
     });
   } else if (auto* done = std::get_if<sftp::UploadDone>(&message)) {
-    remember_taken(*connection, *done);
-    at_once(connection, [this, connection, done = std::move(*done)] { on_done(connection, done); });
+    on_done(*connection, *done);
   } else if (auto* aborted = std::get_if<sftp::UploadAborted>(&message)) {
     in_background(connection, [this, connection, aborted = std::move(*aborted)] {
       on_aborted(connection, aborted);

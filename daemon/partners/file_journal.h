@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -40,10 +41,12 @@ class FileJournal {
                                                  const UploadIntent& intent) = 0;
   /// The file is in the spool under that name, fsynced, and so received. Its row, its place in the
   /// order of these calls, and the pipeline's start follow within milliseconds, or when the store
-  /// is back. Throws if the file is not there, or not as it was announced.
+  /// is back. Throws for an upload that was not begun; never waits for disk or store.
   virtual void finish_upload(const std::string& id) = 0;
   /// The session gave up after begin_upload; nothing is in the spool.
   virtual void abort_upload(const std::string& id) = 0;
+  /// A session has ended without a word on these: it may have moved them into the spool.
+  virtual void session_ended(const std::vector<std::string>& uploads) = 0;
 
   /// The partner read a file of /Outgoing (or /Archive) from beginning to end, or a part of it.
   virtual void downloaded(const SessionPeer& peer, const std::string& virtual_path,

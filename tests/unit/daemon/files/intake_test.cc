@@ -35,12 +35,17 @@ std::string name_of(unsigned number) {
 
 TEST(Intake, AFileThatIsNotWhatWasAnnouncedIsNotReceived) {
   Gateway gateway;
-  const std::string id = announce(gateway, "a.csv", "x");
-  EXPECT_THROW(gateway.journal->finish_upload(id), base::Error) << "not there";
-  write_file(gateway.spool() / id, "xy");
-  EXPECT_THROW(gateway.journal->finish_upload(id), base::Error) << "of another size";
-  EXPECT_TRUE(gateway.is_announced(id));
+  const std::string absent = announce(gateway, "a.csv", "x");
+  gateway.journal->finish_upload(absent);
+  gateway.work();
+  EXPECT_TRUE(gateway.is_announced(absent)) << "nothing is there";
+  EXPECT_THROW(gateway.journal->finish_upload(absent), base::Error) << "said twice";
   EXPECT_THROW(gateway.journal->finish_upload("unknown"), base::Error);
+  const std::string longer = announce(gateway, "b.csv", "x");
+  write_file(gateway.spool() / longer, "xy");
+  gateway.journal->finish_upload(longer);
+  gateway.work();
+  EXPECT_TRUE(gateway.is_announced(longer));
   for (const char* name : {"..", "", "a/../b"}) {
     EXPECT_THROW(static_cast<void>(gateway.journal->begin_upload(
                      gateway.peer(), {"Invoices", name, "/elsewhere", 0, {}, ""})),
@@ -62,14 +67,60 @@ TEST(Intake, UploadsThatWereInterruptedAreReceivedOrDropped) {
   EXPECT_TRUE(gateway.is_announced(lost)) << "a session may be at it still";
   gateway.work_and_retry(11);
   EXPECT_EQ(gateway.file(lost).state, FileState::aborted);
-  // A session that was very slow: late, and welcome.
-  write_file(gateway.spool() / lost, "late");
-  gateway.journal->finish_upload(lost);
-  gateway.journal->finish_upload(lost);
+  EXPECT_THAT(gateway.steps(lost), ElementsAre("receiving", "aborted"));
+}
+
+TEST(Intake, ASessionMayTakeItsTimeBeforeItsClose) {
+  Gateway gateway;
+  gateway.set_policies(R"({"signature":"optional"})");
+  const std::string slow = announce(gateway, "slow.csv", "content");
+  gateway.work_and_retry(30);
+  EXPECT_TRUE(gateway.is_announced(slow));
+  write_file(gateway.spool() / slow, "content");
+  gateway.journal->finish_upload(slow);
   gateway.work();
-  EXPECT_EQ(content_of(gateway.inbound() / "Invoices/lost.csv"), "late");
-  EXPECT_THAT(gateway.steps(lost), ElementsAre("receiving", "aborted", "received", "decrypted",
-                                               "delivered", "archived"));
+  EXPECT_EQ(gateway.file(slow).state, FileState::archived);
+}
+
+TEST(Intake, WhatASessionMovedBeforeItsEndIsReceivedAtOnce) {
+  Gateway gateway;
+  gateway.set_policies(R"({"signature":"optional"})");
+  const std::string moved = spooled(gateway, "moved.csv", "content");
+  const std::string not_moved = announce(gateway, "not_moved.csv", "content");
+  gateway.work();
+  EXPECT_TRUE(gateway.is_announced(moved)) << "its session is at it";
+  gateway.journal->session_ended({moved, not_moved});
+  gateway.work();
+  EXPECT_EQ(gateway.file(moved).state, FileState::archived);
+  EXPECT_TRUE(gateway.is_announced(not_moved));
+  gateway.work_and_retry(11);
+  EXPECT_EQ(gateway.file(not_moved).state, FileState::aborted);
+}
+
+TEST(Intake, WhatCannotBeLookedAtKeepsNobodyWaiting) {
+  Gateway gateway;
+  gateway.set_policies(R"({"signature":"optional"})");
+  const std::string folder = announce(gateway, "folder.csv", "");
+  fs::create_directory(gateway.spool() / folder);
+  gateway.journal->session_ended({folder});
+  const std::string good = spooled(gateway, "good.csv", "content");
+  gateway.journal->finish_upload(good);
+  gateway.work();
+  EXPECT_EQ(gateway.file(good).state, FileState::archived);
+  EXPECT_TRUE(gateway.is_announced(folder));
+  Intake& intake = gateway.journal->intake();
+  intake.resolve(true);
+  intake.start();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  intake.wait_idle(deadline);
+  EXPECT_FALSE(gateway.health.good());
+  fs::remove(gateway.spool() / folder);
+  write_file(gateway.spool() / folder, "");
+  while (!gateway.health.good() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  }
+  EXPECT_TRUE(gateway.health.good()) << "it is looked at again";
+  EXPECT_EQ(gateway.file(folder).state, FileState::received);
 }
 
 TEST(Intake, WhatHadItsOkIsReceivedInItsOrderAfterAnInterruption) {

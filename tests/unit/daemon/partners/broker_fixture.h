@@ -41,6 +41,11 @@ class RecordingJournal final : public FileJournal {
     const std::lock_guard lock(mutex);
     aborted.push_back(id);
   }
+  void session_ended(const std::vector<std::string>& uploads) override {
+    const std::lock_guard lock(mutex);
+    left.insert(left.end(), uploads.begin(), uploads.end());
+    changed.notify_all();
+  }
   void downloaded(const SessionPeer&, const std::string& path, std::uint64_t, bool) override {
     const std::lock_guard lock(mutex);
     downloads.push_back(path);
@@ -63,7 +68,7 @@ class RecordingJournal final : public FileJournal {
     daemon::UploadIntent intent;
   };
   std::vector<Intent> intents;
-  std::vector<std::string> finished, aborted, downloads, deletions, waiting;
+  std::vector<std::string> finished, aborted, left, downloads, deletions, waiting;
 };
 
 class BrokerTest : public ::testing::Test {

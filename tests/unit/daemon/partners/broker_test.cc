@@ -165,6 +165,35 @@ TEST_F(BrokerTest, AnIntentCanTakeThePlaceOfOneOfItsOwnSessionOnly) {
   EXPECT_THAT(journal_.finished, testing::ElementsAre(second.file_id));
 }
 
+TEST_F(BrokerTest, WhatASessionAnnouncedAndDidNotEndIsLookedAfter) {
+  auto client = logged_in();
+  sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
+  const auto done = client->ask<sftp::UploadTicket>(intent, patience);
+  const auto aborted = client->ask<sftp::UploadTicket>(intent, patience);
+  const auto left = client->ask<sftp::UploadTicket>(intent, patience);
+  // Told to go: what it has done by then counts, what it begins after that does not.
+  server_->end_sessions("acme", "", "suspended");
+  client->send(sftp::UploadDone{done.file_id, 0, 0});
+  client->send(sftp::UploadAborted{aborted.file_id});
+  client.reset();
+  std::unique_lock lock(journal_.mutex);
+  EXPECT_TRUE(journal_.changed.wait_for(lock, patience, [&] { return !journal_.left.empty(); }));
+  EXPECT_THAT(journal_.finished, testing::ElementsAre(done.file_id));
+  EXPECT_THAT(journal_.aborted, testing::ElementsAre(aborted.file_id));
+  EXPECT_THAT(journal_.left, testing::ElementsAre(left.file_id));
+}
+
+TEST_F(BrokerTest, ASessionCannotAnnounceWithoutEnd) {
+  auto client = logged_in();
+  const sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
+  int announced = 0;
+  while (announced < 1000 &&
+         client->ask<sftp::UploadTicket>(intent, patience).status == sftp::Status::ok) {
+    ++announced;
+  }
+  EXPECT_EQ(announced, 101) << "partner.handles, and one";
+}
+
 TEST_F(BrokerTest, NoUploadIsAnnouncedWhenTheJournalFails) {
   auto client = logged_in();
   const sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
