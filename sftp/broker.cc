@@ -87,10 +87,16 @@ Received receive_message(int socket) {
   ControlBuffer control{};
   header.msg_control = control.bytes;
   header.msg_controllen = sizeof(control.bytes);
-  ssize_t count = 0;
-  do {
-    count = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-  } while (count < 0 && errno == EINTR);
+  const auto receive = [&] {
+    ssize_t result = 0;
+    do {
+      result = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+    } while (result < 0 && errno == EINTR);
+    return result;
+  };
+  ssize_t count = receive();
+  // Said once, and before what was sent before it, by a peer that ended without having read all.
+  if (count < 0 && errno == ECONNRESET) count = receive();
   if (count < 0) {
     received.what = errno == EAGAIN ? Received::What::nothing : Received::What::closed;
     return received;

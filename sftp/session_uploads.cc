@@ -226,7 +226,7 @@ Session::Outcome Session::take_from_tree(const VirtualPath& path, const VirtualP
   // It was complete and stays so, under the name it had.
   const auto put_back = [this, &upload, &path] {
     upload->path = path;
-    return context_.staging.place_complete(*upload);
+    return context_.staging.place_complete(*upload, RENAME_NOREPLACE);
   };
   upload->path = as;
   try {
@@ -264,9 +264,11 @@ Session::Outcome Session::take(std::unique_ptr<Upload>& upload) {
   done.modified = status.st_mtim.tv_sec;
   context_.broker.send(done);
   context_.taken.add(path.text(), spooled->size, done.modified);
-  // What an earlier try left under the name is obsolete now.
+  // The partial that an earlier try left under the name is obsolete now; a complete file is a later
+  // one, of another session.
   const auto left = context_.tree.status(path);
-  if (left && S_ISREG(left->st_mode) && context_.tree.remove_file(path)) {
+  if (left && S_ISREG(left->st_mode) && is_partial(left->st_mode) &&
+      context_.tree.remove_file(path)) {
     context_.quota.give(static_cast<std::uint64_t>(left->st_size), 1);
   }
   return {};

@@ -134,12 +134,12 @@ bool Staging::show_partial(const Upload& upload) {
          0;
 }
 
-bool Staging::place_complete(Upload& upload) {
+bool Staging::place_complete(Upload& upload, unsigned flags) {
   if (::fchmod(upload.fd.get(), complete_mode) != 0 || ::fsync(upload.fd.get()) != 0) return false;
   const int folder = tree_.parent(upload.path);
   if (folder < 0) return false;
   const std::string name(upload.path.name());
-  if (::renameat(tree_.staging(), upload.staging_name.c_str(), folder, name.c_str()) != 0)
+  if (::renameat2(tree_.staging(), upload.staging_name.c_str(), folder, name.c_str(), flags) != 0)
     return false;
   return tree_.sync_parent(upload.path);
 }

@@ -93,7 +93,8 @@ class Staging {
   /// that name and then stays in staging/; or as a complete file, which replaces what is there.
   /// `shown` tells whether it is in the tree now.
   [[nodiscard]] bool keep_partial(Upload& upload, bool& shown);
-  [[nodiscard]] bool place_complete(Upload& upload);
+  /// With RENAME_NOREPLACE nothing is replaced.
+  [[nodiscard]] bool place_complete(Upload& upload, unsigned flags = 0);
   /// Moves it to spool/<file id>, durably. place_back() undoes that.
   [[nodiscard]] bool move_to_spool(Upload& upload, const std::string& file_id);
   [[nodiscard]] bool move_back(Upload& upload, const std::string& file_id);

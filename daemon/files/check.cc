@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "daemon/files/names.h"
+#include "store/error.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -195,7 +196,14 @@ void Check::raise(const CheckReport& report) {
 void Check::settle(const FileSink& offer) {
   CheckReport report;
   for (const std::string& partner : partner_names(context_)) {
-    look_at_spool(partner, offer, report);
+    try {
+      look_at_spool(partner, offer, report);
+    } catch (const store::Error&) {
+      throw;
+    } catch (const base::Error& error) {
+      // The others' files are not held up by that.
+      report.findings.push_back({"unreadable", partner, "", error.what()});
+    }
   }
   look_at_work(report, true);
   look_at_staging(report, true);

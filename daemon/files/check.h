@@ -19,7 +19,7 @@
 namespace sallyport::daemon {
 
 struct Finding {
-  std::string kind;  ///< "orphan", "missing", "leftover", "wrong_size"
+  std::string kind;  ///< "orphan", "missing", "leftover", "wrong_size", "unreadable"
   std::string path;
   std::string file_id;  ///< empty if no row belongs to it
   std::string sentence;

@@ -10,7 +10,7 @@
 // Failures: store::Error out of begin(), base::Error out of finish(); what else the store cannot
 // take, or what cannot be looked at, is kept, raises the health condition "files.unrecorded", and
 // is tried again: after a second at first, after a minute at last. One that cannot be looked at
-// keeps no other waiting.
+// keeps others waiting for some seconds, for the order, and then none.
 #pragma once
 
 #include <chrono>
@@ -35,6 +35,11 @@ namespace sallyport::daemon {
 
 /// Told of every file that the pipeline has something to do for.
 using FileSink = std::function<void(const store::File&)>;
+
+/// As its intent has it.
+[[nodiscard]] store::File announced_file(const store::UploadIntent& intent);
+/// With the first step of its history.
+void insert_announced(store::Unit& unit, const store::File& file);
 
 class Intake {
  public:
@@ -82,7 +87,10 @@ class Intake {
   [[nodiscard]] bool is_under_way(const std::string& id);
   [[nodiscard]] std::vector<store::UploadIntent> first_finished(std::size_t most);
   bool record_some();
-  void look_after(const store::UploadIntent& skipped);
+  bool wait_for_the_first(const std::string& blocked);
+  [[nodiscard]] bool is_given_up(const std::string& partner);
+  void resolve_again(std::chrono::seconds pause);
+  void report(const store::UploadIntent& skipped) const;
   [[nodiscard]] std::optional<store::File> make_received(store::Unit& unit,
                                                          const store::UploadIntent& intent,
                                                          std::string_view step) const;
@@ -113,7 +121,10 @@ class Intake {
   // Of who works, alone:
   /// How many go into one commit: one, where several were refused together.
   std::size_t together_ = 1;
-  std::string unreadable_;  ///< why one of them could not be looked at
+  int looks_ = 0;  ///< at the first in line, in vain
+  std::map<std::string, std::chrono::steady_clock::time_point> given_up_;  ///< by partner, until
+  bool looked_through_ = false;  ///< all that an earlier program left
+  std::string unreadable_;       ///< why one of them could not be looked at
   std::chrono::seconds again_pause_{1};
 };
 

@@ -113,10 +113,10 @@ void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_
     }
     {
       const std::lock_guard lock(mutex_);
-      const bool replaces = connection->uploads.erase(intent.replaces) != 0;
+      const std::size_t replaced = connection->uploads.count(intent.replaces);
       // An honest session has no more of them than open files.
-      if (replaces == intent.replaces.empty() ||
-          connection->uploads.size() > connection->policy.handles) {
+      if ((replaced != 0) == intent.replaces.empty() ||
+          connection->uploads.size() - replaced > connection->policy.handles) {
         ticket.status = sftp::Status::refused;
         answer(connection, id, ticket);
         return;
@@ -127,6 +127,7 @@ void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_
     ticket.file_id = parts_.journal.begin_upload(connection->peer, described);
     ticket.status = sftp::Status::ok;
     const std::lock_guard lock(mutex_);
+    connection->uploads.erase(intent.replaces);
     connection->uploads[ticket.file_id] = {std::move(intent.path), intent.size};
   } catch (const base::Error& error) {
     base::log_error("sftp.upload_failed", {{"partner", connection->peer.partner}},

@@ -34,7 +34,8 @@ struct BrokerConnection {
   std::atomic<unsigned> inflight{0};
   bool control = false;
   bool greeted = false;
-  bool ending = false;  ///< told to go: what still comes is ignored
+  bool ending = false;  ///< told to go: what still comes is ignored, but the end of uploads
+  bool gone = false;    ///< cut off, or at its end: nothing more is heard
   bool paused = false;  ///< too much under way: not read for a while
   /// What has come and waits for what came before it: a file is renamed after its upload, in the
   /// journal, too. `working` while somebody is at them.

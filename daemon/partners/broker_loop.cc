@@ -157,6 +157,7 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
     const auto found = connections_.find(connection->fd.get());
     if (found == connections_.end() || found->second != connection) return;
     connections_.erase(found);
+    connection->gone = true;
     if (connection->control) front_ = Front{};
     logged_in = connection->logged_in;
   }

@@ -155,6 +155,7 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
   {
     const std::lock_guard lock(mutex_);
     // A peer may have had its OK since it was told to go.
+    if (connection->gone) return;
     if (connection->ending && !std::holds_alternative<sftp::UploadDone>(message) &&
         !std::holds_alternative<sftp::UploadAborted>(message)) {
       return;

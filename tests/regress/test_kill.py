@@ -161,6 +161,8 @@ def test_killed_around_every_call_of_a_kind(make_instance, scratch, monkeypatch,
             wait_for("the end of a file or of a program", lambda pid=daemon, name=sealed.name, ok=accepted: not ok or is_dead(pid)
                      or archived(instance, name), 60)
             died = kill_at.disarm()
+            if died and program == "daemon":
+                wait_for("what was killed has ended", lambda pid=daemon: is_dead(pid))
             instance.restart()
             put_again_if_unknown(instance, sealed, accepted)
             check_one(instance, plain, sealed, f"{program} killed {'after' if after else 'before'} {call}, call {nth}")
@@ -172,8 +174,10 @@ def test_killed_around_every_call_of_a_kind(make_instance, scratch, monkeypatch,
 
 
 def is_dead(pid):
+    """All its threads are, too: until then its sockets and locks are held."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        process = pathlib.Path(f"/proc/{pid}")
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z" and len(list((process / "task").iterdir())) <= 1
     except OSError:
         return True
 

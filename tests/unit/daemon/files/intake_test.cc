@@ -161,6 +161,34 @@ TEST(Intake, AFileThatAnInterruptionDamagedIsParkedWithThatReason) {
                                             "Archive/Failed/Invoices/half.csv.reason.txt"));
 }
 
+TEST(Intake, APartnerWithoutItsDirectoryKeepsOthersWaitingForMomentsOnly) {
+  Gateway gateway;
+  gateway.set_policies(R"({"signature":"optional"})");
+  const std::string first = spooled(gateway, "first.csv", "content");
+  const std::string second = spooled(gateway, "second.csv", "content");
+  gateway.journal->finish_upload(first);
+  gateway.journal->finish_upload(second);
+  fs::rename(gateway.root() / "partners/acme", gateway.root() / "partners/away");
+  Intake& intake = gateway.journal->intake();
+  int waited = 0;
+  for (bool waits = true; waits && waited < 20; waited += waits ? 1 : 0) {
+    try {
+      intake.work();
+      waits = false;
+    } catch (const base::Error&) {
+      EXPECT_TRUE(gateway.is_announced(first));
+    }
+  }
+  EXPECT_GT(waited, 2);
+  EXPECT_LT(waited, 10);
+  fs::rename(gateway.root() / "partners/away", gateway.root() / "partners/acme");
+  intake.resolve(true);
+  gateway.work();
+  EXPECT_EQ(gateway.file(first).sequence, 1);
+  EXPECT_EQ(gateway.file(second).sequence, 2);
+  EXPECT_EQ(gateway.file(second).state, FileState::archived);
+}
+
 TEST(Intake, AStoreThatIsAwayDelaysTheRowsAndKeepsTheirOrder) {
   Gateway gateway;
   gateway.set_policies(R"({"signature":"optional"})");
