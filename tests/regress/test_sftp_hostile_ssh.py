@@ -190,8 +190,9 @@ def test_attempts_are_limited_whatever_their_method(instance, connect):
                 ask(wire)
                 assert wire.answer() == USERAUTH_FAILURE
                 asked += 1
-        # The count, 100, is looked at between rounds; what comes within one is answered still.
-        assert asked <= 110 and "authentication failures" in gone.value.said, (asked, gone.value.said)
+        # The count, 100, is looked at between rounds; what comes within one is answered still. A connection that ends with
+        # something unread, or when its grace is over on a busy machine, ends without a word.
+        assert asked <= 110 and (not gone.value.said or "authentication failures" in gone.value.said), (asked, gone.value.said)
 
 
 def test_a_login_after_the_login(instance, connect):
