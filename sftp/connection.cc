@@ -309,19 +309,13 @@ class Connection {
     }
   }
 
-  [[nodiscard]] std::uint32_t requests_handled() const {
-    return login_->requests() + (login_requests_ ? login_requests_->seen() : 0);
-  }
-
   void disconnect(const std::string& sentence) {
     if (!ssh_ || !ssh_is_connected(ssh_.get())) return;
     set_grace(goodbye_seconds);
     // libssh writes only after it has seen that the socket takes something, and ssh_disconnect()
-    // does not wait for that. A request that comes meanwhile is answered, and uses the chance up.
-    for (int i = 0; i < 10; ++i) {
-      const std::uint32_t requests = requests_handled();
-      if (ssh_event_dopoll(event_.get(), 20) == SSH_ERROR || requests_handled() == requests) break;
-    }
+    // does not wait for that. Looking would read, too, and answer what has come: so it is told. The
+    // socket blocks, for no longer than the grace.
+    ssh_set_fd_towrite(ssh_.get());
     ssh_session_set_disconnect_message(ssh_.get(), sentence.c_str());
     close_gently();
   }

@@ -101,7 +101,6 @@ Login::Login(ssh_session session, BrokerClient* broker, LoginSetup setup)
 }
 
 int Login::on_service(const char* service) {
-  ++requests_;
   if (std::strcmp(service, "ssh-userauth") == 0) return 0;
   // libssh would leave the peer without an answer.
   if (!over()) {
@@ -113,7 +112,6 @@ int Login::on_service(const char* service) {
 
 // The usual way to ask which methods there are. Once; after that it is an attempt like any other.
 int Login::on_none(const char* user) {
-  ++requests_;
   if (over()) return SSH_AUTH_DENIED;
   user_ = std::string_view(user).substr(0, 255);
   if (!std::exchange(asked_for_methods_, true)) return SSH_AUTH_DENIED;
@@ -176,7 +174,6 @@ int Login::on_key(const char* user, ssh_key key, char state) {
 }
 
 int Login::ask(LoginQuery query) {
-  ++requests_;
   if (over()) return SSH_AUTH_DENIED;
   if (broker_ == nullptr) {
     come_back_later(unavailable, "unavailable");

@@ -44,8 +44,6 @@ class Login {
   [[nodiscard]] bool logged_in() const { return logged_in_; }
   /// True when there is nothing more to wait for.
   [[nodiscard]] bool over() const { return logged_in_ || !why_over_.empty() || failed_; }
-  /// How many requests of the peer have been answered.
-  [[nodiscard]] std::uint32_t requests() const { return requests_; }
   /// What to tell the peer.
   [[nodiscard]] const std::string& why_over() const { return why_over_; }
   /// What to tell the daemon (LoginFailure::reason).
@@ -71,7 +69,6 @@ class Login {
   bool introduced_ = false;
   bool logged_in_ = false;
   bool failed_ = false;
-  std::uint32_t requests_ = 0;
   std::uint32_t failures_ = 0;
   std::uint32_t probes_ = 0;
   bool asked_for_methods_ = false;
