@@ -31,21 +31,24 @@ ClockWatch::Milliseconds ClockWatch::difference() const {
 
 bool ClockWatch::look() {
   Milliseconds step{0};
-  Policy policy;
+  bool stepped = false;
+  bool waits = false;
   {
     const std::lock_guard lock(mutex_);
     const Milliseconds now = difference();
     step = now - difference_;
-    policy = policy_;
+    stepped = std::chrono::abs(step) > policy_.step;
+    waits = stepped && policy_.wait;
     // Small differences are the clock being slewed; they must not add up to a step.
     difference_ = now;
+    // With the difference, or a pass could run between the two and take the step for believed.
+    if (waits) allowed_ = false;
   }
-  const bool stepped = std::chrono::abs(step) > policy.step;
   if (stepped) {
     const auto seconds = std::chrono::duration_cast<base::Seconds>(step).count();
     base::log_warning("clock.stepped", {{"seconds", seconds}},
                       "The wall clock stepped by {} s against the boot clock", seconds);
-    if (policy.wait) {
+    if (waits) {
       allow(false, fmt::format("The wall clock stepped by {} s: keys are not expired or "
                                "deactivated until it is synchronised. If it is right, run "
                                "'sallyportctl clock confirm'.",

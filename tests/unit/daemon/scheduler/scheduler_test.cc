@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <deque>
 #include <stdexcept>
 #include <thread>
@@ -286,6 +287,25 @@ TEST_F(ClockWatchTest, AStepCountsBeforeItHasBeenLookedAt) {
   EXPECT_FALSE(watch.final_transitions_allowed());
   clock.wall -= 86400;
   EXPECT_TRUE(watch.final_transitions_allowed());
+}
+
+TEST_F(ClockWatchTest, AStepIsAtNoMomentBelievedWhileItIsLookedAt) {
+  for (int i = 0; i < 200; ++i) {
+    clock.wall += 86400;
+    std::atomic<bool> asking{false};
+    std::atomic<bool> looked{false};
+    std::thread pass([&] {
+      do {
+        EXPECT_FALSE(watch.final_transitions_allowed());
+        asking = true;
+      } while (!looked);
+    });
+    while (!asking) std::this_thread::yield();
+    EXPECT_TRUE(watch.look());
+    looked = true;
+    pass.join();
+    watch.confirm();
+  }
 }
 
 TEST_F(ClockWatchTest, ConfirmingTakesTheClockAsItIsNow) {
