@@ -51,7 +51,7 @@
 // AN UPLOAD into /Incoming
 //   1. UploadIntent -> UploadTicket: the daemon commits "a file of this name, object, size and
 //      SHA-256 is about to be spool/<file id>" and answers with the id (26 characters a-z2-7).
-//   2. the session fsyncs the staging file, renames it to spool/<file id>, fsyncs both directories:
+//   2. the session fsyncs the staging file, renames it to spool/<file id>, fsyncs the spool:
 //      now whatever happens the file is received, and all that is to be known of it is durable;
 //   3. UploadDone (id 0) tells the daemon, and the peer gets OK. The daemon remembers the path as
 //      taken for 60 s (TakenQuery), makes the intent a received file, several in one commit, and

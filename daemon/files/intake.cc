@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "base/bytes.h"
@@ -20,7 +19,7 @@ using store::FileState;
 using store::Unit;
 using store::UploadIntent;
 
-/// Somebody else waits for the store meanwhile: about a millisecond.
+/// Somebody else waits for the store meanwhile: a few milliseconds.
 constexpr std::size_t most_together = 64;
 constexpr std::chrono::seconds first_pause{1};
 constexpr std::chrono::seconds longest_pause{10};
