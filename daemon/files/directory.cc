@@ -133,12 +133,30 @@ std::optional<UniqueFd> Directory::open_file(std::string_view name) const {
 }
 
 UniqueFd Directory::make_file(std::string_view name, mode_t mode) const {
-  const std::string path = join(path_, name);
-  remove_file(name);
-  UniqueFd fd =
-      open_beneath(fd_.get(), checked(name, path_), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
-  if (!fd) throw SystemError(errno, "make " + path);
+  constexpr int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+  const std::string file = checked(name, path_);
+  UniqueFd fd = open_beneath(fd_.get(), file, flags, mode);
+  if (!fd && errno == EEXIST) {
+    remove_file(name);
+    fd = open_beneath(fd_.get(), file, flags, mode);
+  }
+  if (!fd) throw SystemError(errno, "make " + join(path_, name));
   return fd;
+}
+
+bool Directory::link_file(std::string_view name, std::string_view second) const {
+  const std::string file = checked(name, path_);
+  const std::string other = checked(second, path_);
+  const auto link = [&] {
+    return ::linkat(fd_.get(), file.c_str(), fd_.get(), other.c_str(), 0) == 0;
+  };
+  if (link()) return true;
+  if (errno == EEXIST) {
+    remove_file(second);
+    if (link()) return true;
+  }
+  if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK) return false;
+  throw SystemError(errno, "link " + join(path_, name) + " to " + other);
 }
 
 bool Directory::remove_file(std::string_view name) const {

@@ -38,6 +38,9 @@ class Directory {
   [[nodiscard]] std::optional<base::UniqueFd> open_file(std::string_view name) const;
   /// A new file for reading and writing; one of the same name that a crash left is removed first.
   [[nodiscard]] base::UniqueFd make_file(std::string_view name, mode_t mode) const;
+  /// Gives a file a second name here, taking it from what has it; false where the file system has
+  /// no such thing.
+  [[nodiscard]] bool link_file(std::string_view name, std::string_view second) const;
   /// False if there was none.
   bool remove_file(std::string_view name) const;
   [[nodiscard]] std::vector<std::string> list() const;

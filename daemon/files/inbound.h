@@ -11,7 +11,8 @@
 //   state delivered, original in the spool    -> not archived yet; gone -> archived
 //   state failed, original in the spool       -> not parked yet
 //   state receiving with a reason, in the spool -> gave up waiting for the rest (waiting_files.h)
-// The marker is an empty file <id>.ready beside the plaintext, removed once delivery is recorded.
+// The marker is <id>.ready beside the plaintext, a second name of it (or an empty file), removed
+// once delivery is recorded.
 // So each step can be run again after an interruption anywhere, and does what is left of it.
 //
 // Threads: different files in parallel; one file belongs to one caller at a time, and publish() of

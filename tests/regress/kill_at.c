@@ -68,6 +68,7 @@ static int reached(const char* call) {
 WRAP(int, fsync, (int fd), (fd))
 WRAP(int, fdatasync, (int fd), (fd))
 WRAP(int, renameat2, (int a, const char* b, int c, const char* d, unsigned e), (a, b, c, d, e))
+WRAP(int, linkat, (int a, const char* b, int c, const char* d, int e), (a, b, c, d, e))
 WRAP(int, unlinkat, (int a, const char* b, int c), (a, b, c))
 WRAP(int, fchmod, (int a, mode_t b), (a, b))
 WRAP(int, mkdirat, (int a, const char* b, mode_t c), (a, b, c))

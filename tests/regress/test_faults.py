@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may inject 
 CALLS = {
     ("daemon", "fsync"): 12, ("daemon", "fdatasync"): 12, ("daemon", "renameat2"): 6, ("daemon", "pwrite64"): 24, ("daemon", "write"): 24,
     ("daemon", "openat2"): 16, ("daemon", "unlinkat"): 6, ("daemon", "copy_file_range"): 3, ("daemon", "ftruncate"): 3, ("daemon", "fchmod"): 4,
+    ("daemon", "linkat"): 3,
     ("front", "fsync"): 3, ("front", "renameat2"): 3, ("front", "pwrite64"): 3, ("front", "openat2"): 8,
 }
 ERRORS = ["EIO", "ENOSPC"]
@@ -85,9 +86,10 @@ def in_turn(make_instance, scratch, program, call, most, kinds):
 
 def test_a_failing_call_is_retried(make_instance, scratch):
     instance = make_instance()
-    cases = [("daemon", "fsync"), ("daemon", "renameat2"), ("daemon", "openat2"), ("front", "fsync"), ("front", "renameat2")]
-    for number, (program, call) in enumerate(cases):
-        assert one_file(instance, scratch, number, "sealed", program, call, "EIO", 1), f"{call} of the {program} has another name here"
+    cases = [("daemon", "fsync", "EIO"), ("daemon", "renameat2", "EIO"), ("daemon", "openat2", "EIO"), ("front", "fsync", "EIO"),
+             ("front", "renameat2", "EIO"), ("daemon", "linkat", "EPERM")]  # the last: a file system where no file has two names
+    for number, (program, call, error) in enumerate(cases):
+        assert one_file(instance, scratch, number, "sealed", program, call, error, 1), f"{call} of the {program} has another name here"
     nothing_is_left(instance)
 
 

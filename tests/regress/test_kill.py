@@ -133,7 +133,7 @@ PROGRAMS = {"daemon": "sallyportd", "front": "sallyport-sftp"}
 # middle of commits and right before and after them; send* is what the programs tell each other and the client.
 CALLS = {
     ("daemon", "fdatasync"): 20, ("daemon", "fsync"): 20, ("daemon", "renameat2"): 10, ("daemon", "unlinkat"): 10, ("daemon", "openat2"): 40,
-    ("daemon", "pwrite64"): 60, ("daemon", "sendmsg"): 10, ("daemon", "posix_spawn"): 4, ("daemon", "fchmod"): 4,
+    ("daemon", "linkat"): 4, ("daemon", "pwrite64"): 60, ("daemon", "sendmsg"): 10, ("daemon", "posix_spawn"): 4, ("daemon", "fchmod"): 4,
     ("front", "pwrite64"): 4, ("front", "fsync"): 4, ("front", "renameat2"): 4, ("front", "sendmsg"): 10, ("front", "openat2"): 10,
 }
 
