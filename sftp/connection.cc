@@ -26,6 +26,7 @@
 #include "sftp/hash_thread.h"
 #include "sftp/interrupt.h"
 #include "sftp/login.h"
+#include "sftp/read_ahead.h"
 #include "sftp/session.h"
 #include "sftp/unanswered.h"
 
@@ -69,7 +70,7 @@ class Connection {
     ssh_.reset(ssh_new());
     if (!ssh_ || ssh_bind_accept_fd(setup_.bind, ssh_.get(), setup_.peer.get()) != SSH_OK) return 1;
     // From here on libssh closes it.
-    (void)setup_.peer.release();
+    read_ahead_of(setup_.peer.release());
     // Data of a stranger's choice beside our own, compressed together, tells about our own; and a
     // decompressor is one more thing to attack. ("no" would only mean: not at first.)
     for (const auto option : {SSH_OPTIONS_COMPRESSION_C_S, SSH_OPTIONS_COMPRESSION_S_C}) {
