@@ -37,6 +37,9 @@ class Channel {
   /// Sends what can be sent without waiting for the peer's window, and goes on with requests that
   /// had to wait for that. True if it could go on at once.
   bool pump();
+  /// How long the peer has enough to do: more is ready for it, but its window is shut. Zero if it
+  /// may be waiting for us.
+  [[nodiscard]] std::chrono::microseconds peer_is_busy_for() const;
   /// True when both sides are done with it.
   [[nodiscard]] bool closed() const;
   /// The connection ends: open uploads become partials.
@@ -53,6 +56,7 @@ class Channel {
   void time_round_trip(std::size_t received);
   void widen_window();
   bool send();
+  [[nodiscard]] bool drained() const;
 
   ssh_channel channel_;
   SessionContext& context_;
@@ -67,6 +71,7 @@ class Channel {
   std::optional<std::chrono::steady_clock::time_point> answered_;  ///< and nothing has come since
   std::chrono::steady_clock::duration round_trip_ = std::chrono::steady_clock::duration::max();
   std::uint32_t window_;
+  std::uint32_t peer_window_ = 0;  ///< the widest that has been seen
   bool peer_done_ = false;
   bool closing_ = false;
 };

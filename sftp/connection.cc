@@ -237,6 +237,7 @@ class Connection {
           return "idle";
         }
         if (!busy) {
+          if (const auto pause = pause_of_peers(); pause.count() > 0) wait_for_daemon(pause);
           timeout = static_cast<int>(std::min<std::int64_t>(idle.count() + 1, 3600 * 1000));
           wait_awake(now);
         }
@@ -281,9 +282,16 @@ class Connection {
            (ssh_get_status(ssh_.get()) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0;
   }
 
-  void wait_for_daemon(std::chrono::milliseconds time) {
+  [[nodiscard]] std::chrono::microseconds pause_of_peers() const {
+    std::chrono::microseconds pause{};
+    for (const auto& channel : channels_) pause = std::max(pause, channel->peer_is_busy_for());
+    return pause;
+  }
+
+  void wait_for_daemon(std::chrono::microseconds time) {
     pollfd entry{broker_->fd(), POLLIN, 0};
-    (void)::poll(&entry, 1, static_cast<int>(time.count()));
+    const timespec limit{time.count() / 1'000'000, time.count() % 1'000'000 * 1000};
+    (void)::ppoll(&entry, 1, &limit, nullptr);
   }
 
   void close_finished_channels() {

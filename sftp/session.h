@@ -93,6 +93,7 @@ class Session {
   [[nodiscard]] bool broken() const { return broken_; }
   [[nodiscard]] bool full() const { return replies_.size() >= enough_replies; }
   [[nodiscard]] ReplyBuffer& replies() { return replies_; }
+  [[nodiscard]] const ReplyBuffer& replies() const { return replies_; }
   /// The peer is gone or done: closes all handles, with what that means for uploads.
   void finish();
 
