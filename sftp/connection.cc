@@ -209,7 +209,7 @@ class Connection {
   }
 
   std::string loop() {
-    // libssh reads 4 KiB a round. While it gets them in full more is there, and neither the clock
+    // libssh takes 4 KiB a round. While it gets them in full more is there, and neither the clock
     // has to be asked, nor poll() to watch it: what they cost is felt at that pace.
     ssh_set_counters(ssh_.get(), &socket_bytes_, nullptr);
     bool streaming = false;
