@@ -13,7 +13,7 @@ namespace {
 
 int ahead_of = -1;
 // Touched only as far as something comes at once.
-char bytes[64 * 1024];
+char bytes[256 * 1024];
 std::size_t taken = 0;
 std::size_t filled = 0;
 
