@@ -23,7 +23,7 @@ using store::UploadIntent;
 constexpr std::size_t most_together = 64;
 constexpr std::chrono::seconds first_pause{1};
 constexpr std::chrono::seconds longest_pause{10};
-constexpr std::chrono::seconds longest_again{60};
+constexpr std::chrono::seconds given_up_for{60};
 /// Between them 1, 2, 4 and 8 s: for so long the others wait, so that the order stays.
 constexpr int most_looks = 5;
 /// Then what else has to be done comes, too.
@@ -261,7 +261,7 @@ bool Intake::wait_for_the_first(const std::string& blocked) {
   const auto first = first_finished(1);
   if (++looks_ < most_looks) throw base::Error(blocked);
   looks_ = 0;
-  given_up_[first.front().partner] = std::chrono::steady_clock::now() + longest_again;
+  given_up_[first.front().partner] = std::chrono::steady_clock::now() + given_up_for;
   return true;
 }
 
