@@ -221,6 +221,9 @@ class Connection {
       if (activity_.failed) throw BrokerError("The daemon has ended this session.");
       int timeout = 0;
       if (!streaming) {
+        // An answer that could not be sent has made libssh forget the socket: poll() would wait for
+        // the daemon alone.
+        if (gone()) return "closed";
         const auto now = SteadyClock::now();
         if (activity_.seen) activity_.last = now;
         activity_.seen = false;

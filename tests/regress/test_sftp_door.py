@@ -4,7 +4,9 @@ import concurrent.futures
 import os
 import re
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -13,7 +15,8 @@ import paramiko
 import pytest
 
 from conftest import TESTS, wait_for
-from ssh_wire import F_CREAT, F_TRUNC, F_WRITE, READ, U64, WRITE, Raw, Wire, children, packed
+from ssh_wire import (CHANNEL_CLOSE, CHANNEL_EOF, CHANNEL_OPEN, F_CREAT, F_TRUNC, F_WRITE, READ, REALPATH, U64, WRITE, Raw, Wire, children,
+                      packed)
 
 
 def needed(program, package):
@@ -250,6 +253,48 @@ def test_a_client_that_stops_holds_up_nobody_but_itself(make_instance):
     for wire in (reader, writer, mute, first.wire):
         wire.close()
     wait_for("all sessions have ended", lambda: not children(front), 15)
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def cut(wire):
+    """Ends the connection with a reset, as a system does whose client has gone with words unread."""
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+    wire.transport.join(5)  # while it reads, the socket is not closed
+
+
+@pytest.mark.parametrize("last_word", ["the end of the channel", "its close", "both, of two channels", "a request", "a new channel"])
+def test_a_session_whose_answer_meets_a_hang_up_is_over(instance, last_word):
+    """What is answered to the last word cannot be sent: nothing else tells the session that its client has gone."""
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    wire = Wire(instance).login()
+    first, second = wire.sftp(), wire.sftp()
+    [session] = children(front)
+    wait_for("it waits for a word", lambda: state_of(session) == "S")
+    os.kill(session, signal.SIGSTOP)  # so that both are there when it looks
+    try:
+        wait_for("it has stopped", lambda: state_of(session) == "T")
+        match last_word:
+            case "the end of the channel":
+                wire.send(CHANNEL_EOF, first.channel.remote)
+            case "its close":
+                wire.send(CHANNEL_CLOSE, first.channel.remote)
+            case "both, of two channels":
+                wire.send(CHANNEL_EOF, first.channel.remote)
+                wire.send(CHANNEL_CLOSE, second.channel.remote)
+            case "a request":
+                first.send(REALPATH, "/")
+            case "a new channel":
+                wire.send(CHANNEL_OPEN, "session", 2, 32768, 32768)
+        cut(wire)
+    finally:
+        os.kill(session, signal.SIGCONT)
+    wait_for("the session has ended", lambda: not children(front), 10)
 
 
 def request(kind, number, *parts):
