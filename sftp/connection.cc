@@ -38,6 +38,10 @@ using SshSession = base::CHandle<ssh_session_struct, ssh_free>;
 constexpr time_t blocked_seconds = 1800;
 // A last word is not worth more waiting than this.
 constexpr std::uint32_t goodbye_seconds = 3;
+// Who comes while the daemon is being restarted (RestartSec=2 of its unit) waits for it and notices
+// nothing; who comes while it is away for longer is told so.
+constexpr std::chrono::seconds daemon_restarts_within{5};
+constexpr std::chrono::milliseconds try_daemon_every{200};
 constexpr std::uint64_t libssh_read_size = 4096;
 // No encrypted packet is shorter: 4 bytes of length, a block, and what authenticates them.
 constexpr std::uint64_t least_packet = 32;
@@ -113,10 +117,15 @@ class Connection {
   }
 
   void connect_broker() {
-    try {
-      broker_.emplace(setup_.broker_path);
-    } catch (const base::Error&) {
-      // The peer is told once it can be: after the key exchange.
+    const auto end = SteadyClock::now() + daemon_restarts_within;
+    while (!broker_ && !told_to_stop()) {
+      try {
+        broker_.emplace(setup_.broker_path);
+      } catch (const base::Error&) {
+        // The peer is told once it can be: after the key exchange.
+        if (SteadyClock::now() >= end) return;
+        (void)::poll(nullptr, 0, static_cast<int>(try_daemon_every.count()));
+      }
     }
   }
 

@@ -97,6 +97,10 @@ class FrontTest : public testing::Test {
           << "the parent says hello";
     }
   }
+  bool has_session() const {
+    const std::string pid = std::to_string(front_);
+    return !base::read_file("/proc/" + pid + "/task/" + pid + "/children").empty();
+  }
   int stop() {
     ::kill(front_, SIGTERM);
     int status = 0;
@@ -270,6 +274,18 @@ TEST_F(FrontTest, BannedAddressesAreTurnedAwayWithAReason) {
 TEST_F(FrontTest, WithoutADaemonThePeerIsToldToComeBack) {
   start(false);
   EXPECT_THAT(sftp("ls").output, HasSubstr("temporarily unavailable"));
+}
+
+TEST_F(FrontTest, WhoComesWhileTheDaemonRestartsWaitsForIt) {
+  start(false);
+  Result result;
+  std::thread client([&] { result = sftp("ls"); });
+  // It is under way: accepted, and without anybody to ask.
+  for (int i = 0; i < 500 && !has_session(); ++i) ::usleep(10000);
+  EXPECT_TRUE(has_session());
+  broker_.emplace(settings_);
+  client.join();
+  EXPECT_EQ(result.status, 0) << result.output;
 }
 
 TEST_F(FrontTest, UnauthenticatedConnectionsOfAnAddressAreLimited) {
