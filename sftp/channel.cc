@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <string_view>
 
-#include "sftp/interrupt.h"
-
 namespace sallyport::sftp {
 namespace {
 
@@ -43,6 +41,10 @@ std::uint8_t* read_area() {
 }
 
 }  // namespace
+
+bool output_waits(ssh_session session) {
+  return (static_cast<unsigned>(ssh_get_status(session)) & SSH_WRITE_PENDING) != 0;
+}
 
 Channel::Channel(ssh_channel channel, SessionContext& context, Activity& activity)
     : channel_(channel), context_(context), activity_(activity), window_(usual_window) {
@@ -171,7 +173,8 @@ bool Channel::send() {
   const std::uint32_t room = ssh_channel_window_size(channel_);
   peer_window_ = std::max(peer_window_, room);
   const std::size_t count = std::min<std::size_t>(room, sending_.size() - sent_);
-  if (count == 0) return false;
+  // What the socket has not taken libssh would put aside, without end.
+  if (count == 0 || output_waits(ssh_channel_get_session(channel_))) return false;
   const int written =
       ssh_channel_write(channel_, sending_.data() + sent_, static_cast<std::uint32_t>(count));
   if (written < 0) {
@@ -179,6 +182,8 @@ bool Channel::send() {
     sent_ = sending_.size();
     return false;
   }
+  rekeying_ = written == 0;
+  if (rekeying_) return false;
   sent_ += static_cast<std::size_t>(written);
   if (received_ < last_sample_at && drained()) answered_ = std::chrono::steady_clock::now();
   return true;
@@ -198,7 +203,7 @@ bool Channel::pump() {
   if (!session_) {
     if (peer_done_ && !closing_) {
       closing_ = true;
-      ssh_channel_close(channel_);
+      close();
     }
     return false;
   }
@@ -218,13 +223,19 @@ bool Channel::pump() {
     session_->finish();
     if (ssh_channel_is_open(channel_)) {
       ssh_channel_request_send_exit_status(channel_, session_->broken() ? 1 : 0);
-      ssh_channel_send_eof(channel_);
-      ssh_channel_close(channel_);
+      close();
     }
     return false;
   }
-  // Without room in the peer's window there is nothing to do but to wait.
-  return busy || (!drained() && ssh_channel_window_size(channel_) > 0);
+  // Without room in the peer's window and in the socket there is nothing to do but to wait.
+  return busy || (!drained() && !rekeying_ && ssh_channel_window_size(channel_) > 0 &&
+                  !output_waits(ssh_channel_get_session(channel_)));
+}
+
+void Channel::close() {
+  // The close would not follow an end that the socket has not taken yet.
+  ssh_channel_send_eof(channel_);
+  ssh_channel_close(channel_);
 }
 
 bool Channel::closed() const {

@@ -3,8 +3,8 @@
 //
 // libssh calls back while it reads; nothing is sent from there, for a write that waits inside a
 // callback loses events. Replies are sent by pump(), from the connection's loop, from a buffer that
-// callbacks do not touch. Single-threaded. No exception crosses libssh: a failure sets
-// Activity::failed.
+// callbacks do not touch; what the socket does not take stays there. Single-threaded. No exception
+// crosses libssh: a failure sets Activity::failed.
 #pragma once
 
 #include <libssh/callbacks.h>
@@ -27,6 +27,10 @@ struct Activity {
   bool failed = false;  ///< the daemon is gone
 };
 
+/// True while something that was given to libssh waits for the socket to take it.
+[[nodiscard]] bool output_waits(ssh_session session);
+
+/// Its libssh session must be non-blocking.
 class Channel {
  public:
   Channel(ssh_channel channel, SessionContext& context, Activity& activity);
@@ -34,8 +38,8 @@ class Channel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  /// Sends what can be sent without waiting for the peer's window, and goes on with requests that
-  /// had to wait for that. True if it could go on at once.
+  /// Sends what the peer's window and the socket take at once, and goes on with requests that had
+  /// to wait for that. True if it could go on at once.
   bool pump();
   /// How long the peer has enough to do: more is ready for it, but its window is shut. Zero if it
   /// may be waiting for us.
@@ -56,6 +60,7 @@ class Channel {
   void time_round_trip(std::size_t received);
   void widen_window();
   bool send();
+  void close();
   [[nodiscard]] bool drained() const;
 
   ssh_channel channel_;
@@ -72,6 +77,7 @@ class Channel {
   std::chrono::steady_clock::duration round_trip_ = std::chrono::steady_clock::duration::max();
   std::uint32_t window_;
   std::uint32_t peer_window_ = 0;  ///< the widest that has been seen
+  bool rekeying_ = false;          ///< as the last attempt to send found
   bool peer_done_ = false;
   bool closing_ = false;
 };

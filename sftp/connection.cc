@@ -26,7 +26,7 @@
 #include "sftp/hash_thread.h"
 #include "sftp/interrupt.h"
 #include "sftp/login.h"
-#include "sftp/read_ahead.h"
+#include "sftp/peer_socket.h"
 #include "sftp/session.h"
 #include "sftp/unanswered.h"
 
@@ -35,7 +35,6 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 using SshSession = base::CHandle<ssh_session_struct, ssh_free>;
-constexpr time_t blocked_seconds = 1800;
 // A last word is not worth more waiting than this.
 constexpr std::uint32_t goodbye_seconds = 3;
 // Who comes while the daemon is being restarted (RestartSec=2 of its unit) waits for it and notices
@@ -74,7 +73,7 @@ class Connection {
     ssh_.reset(ssh_new());
     if (!ssh_ || ssh_bind_accept_fd(setup_.bind, ssh_.get(), setup_.peer.get()) != SSH_OK) return 1;
     // From here on libssh closes it.
-    read_ahead_of(setup_.peer.release());
+    use_peer_socket(setup_.peer.release());
     // Data of a stranger's choice beside our own, compressed together, tells about our own; and a
     // decompressor is one more thing to attack. ("no" would only mean: not at first.)
     for (const auto option : {SSH_OPTIONS_COMPRESSION_C_S, SSH_OPTIONS_COMPRESSION_S_C}) {
@@ -84,6 +83,8 @@ class Connection {
     prepare_login();
     if (ssh_handle_key_exchange(ssh_.get()) != SSH_OK) return gone_before_login();
     key_exchange_done_ = true;
+    // Nothing waits inside of libssh, where neither the daemon nor the clock is listened to.
+    ssh_set_blocking(ssh_.get(), 0);
     if (!log_in()) return gone_before_login();
     set_grace(0);
     const char byte = 'A';
@@ -98,15 +99,12 @@ class Connection {
     const int fd = setup_.peer.get();
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    // A peer that takes nothing for so long is gone; the idle limit does not see it in mid-write.
-    const timeval blocked{blocked_seconds, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &blocked, sizeof(blocked));
     // libssh needs a blocking descriptor: to it, EAGAIN is a broken connection.
     ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
   }
 
   void catch_signals() {
-    catch_interrupts(setup_.peer.get());
+    catch_interrupts(peer_copy_.get());
     ::signal(SIGPIPE, SIG_IGN);
     ::signal(SIGINT, SIG_DFL);
     ::signal(SIGHUP, SIG_IGN);
@@ -193,7 +191,6 @@ class Connection {
   void serve() {
     started_ = SteadyClock::now();
     activity_.last = started_;
-    watch_daemon(broker_->fd());
     ssh_event_add_fd(
         event_.get(), broker_->fd(), POLLIN,
         [](socket_t, int, void* spoke) {
@@ -207,14 +204,22 @@ class Connection {
     } catch (const BrokerError&) {
       reason = "daemon";
     }
-    if (broker_->ended()) {
-      disconnect(broker_->end_sentence().empty() ? "The service is temporarily unavailable"
-                                                 : broker_->end_sentence());
-    }
+    // First what others wait for: the peer may take its time to the last.
     for (const auto& channel : channels_) channel->finish();
     say_goodbye(reason);
-    set_grace(goodbye_seconds);
-    if (ssh_is_connected(ssh_.get())) close_gently();
+    if (const std::string sentence = last_word(reason); !sentence.empty()) {
+      disconnect(sentence);
+    } else if (ssh_is_connected(ssh_.get())) {
+      set_grace(goodbye_seconds);
+      close_gently();
+    }
+  }
+
+  [[nodiscard]] std::string last_word(const std::string& reason) {
+    if (reason == "idle") return "The session was idle for too long";
+    if (!broker_->ended()) return {};
+    return broker_->end_sentence().empty() ? "The service is temporarily unavailable"
+                                           : broker_->end_sentence();
   }
 
   std::string loop() {
@@ -234,7 +239,7 @@ class Connection {
         // the daemon alone.
         if (gone()) return "closed";
         const auto now = SteadyClock::now();
-        if (activity_.seen) activity_.last = now;
+        if (activity_.seen || takes_output()) activity_.last = now;
         activity_.seen = false;
         const auto throttled = context_->throttle.wait(now);
         if (throttled.count() > 0) {
@@ -244,10 +249,7 @@ class Connection {
           continue;
         }
         const auto idle = idle_left(now);
-        if (idle.count() <= 0) {
-          disconnect("The session was idle for too long");
-          return "idle";
-        }
+        if (idle.count() <= 0) return "idle";
         if (!busy) {
           if (const auto pause = pause_of_peers(); pause.count() > 0) wait_for_daemon(pause);
           timeout = static_cast<int>(std::min<std::int64_t>(idle.count() + 1, 3600 * 1000));
@@ -265,6 +267,12 @@ class Connection {
       // many.
       if (std::exchange(daemon_spoke_, false) && broker_->ended()) return "daemon";
     }
+  }
+
+  // Who is sent a large answer over a slow line has nothing to ask meanwhile.
+  [[nodiscard]] bool takes_output() {
+    const bool took = socket_bytes_.out_bytes != std::exchange(out_bytes_, socket_bytes_.out_bytes);
+    return took && output_waits(ssh_.get());
   }
 
   void wait_awake(SteadyClock::time_point now) {
@@ -334,9 +342,10 @@ class Connection {
     if (!ssh_ || !ssh_is_connected(ssh_.get())) return;
     set_grace(goodbye_seconds);
     // libssh writes only after it has seen that the socket takes something, and ssh_disconnect()
-    // does not wait for that. Looking would read, too, and answer what has come: so it is told. The
-    // socket blocks, for no longer than the grace.
+    // does not wait for that. Looking would read, too, and answer what has come: so it is told, and
+    // sending waits, for no longer than the grace.
     ssh_set_fd_towrite(ssh_.get());
+    wait_for_peer_to_take();
     ssh_session_set_disconnect_message(ssh_.get(), sentence.c_str());
     close_gently();
   }
@@ -367,6 +376,7 @@ class Connection {
   bool daemon_spoke_ = false;
   bool prompt_ = true;  ///< the peer's last wait was a short one
   SteadyClock::time_point awake_until_;
+  std::uint64_t out_bytes_ = 0;
   std::uint64_t bytes_at_last_wait_ = 0;
   std::uint64_t recent_bytes_ = 0;  ///< of the last waits, an older one counts half
   std::vector<std::unique_ptr<Channel>> channels_;

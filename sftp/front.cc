@@ -85,7 +85,7 @@ class Front {
     signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) throw base::SystemError(errno, "create a signalfd");
     ::signal(SIGPIPE, SIG_IGN);
-    // Sessions have their descriptors' signals raised; one that was taken over may name us.
+    // A session that was taken over may have a descriptor of its own raise it in us.
     ::signal(SIGIO, SIG_IGN);
   }
 

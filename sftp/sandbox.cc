@@ -163,11 +163,6 @@ std::vector<sock_filter> compile(bool before_login) {
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
     check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1, no_exec));
   }
-  // The daemon's end of the broker connection raises SIGIO.
-  for (const int command : {F_GETFL, F_SETFL, F_SETOWN, F_GETFD, F_SETFD}) {
-    const scmp_arg_cmp same_command{1, SCMP_CMP_EQ, static_cast<scmp_datum_t>(command), 0};
-    check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, same_command));
-  }
   const scmp_arg_cmp tcp{1, SCMP_CMP_EQ, IPPROTO_TCP, 0};
   const scmp_arg_cmp acknowledge{2, SCMP_CMP_EQ, TCP_QUICKACK, 0};
   check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2, tcp, acknowledge));

@@ -14,8 +14,8 @@ import time
 import paramiko
 import pytest
 
-from conftest import TESTS, wait_for
-from ssh_wire import (CHANNEL_CLOSE, CHANNEL_EOF, CHANNEL_OPEN, F_CREAT, F_TRUNC, F_WRITE, READ, REALPATH, U64, WRITE, Raw, Wire, children,
+from conftest import TESTS, Instance, wait_for
+from ssh_wire import (CHANNEL_CLOSE, CHANNEL_EOF, CHANNEL_OPEN, F_CREAT, F_TRUNC, F_WRITE, READ, REALPATH, U64, WRITE, Gone, Raw, Wire, children,
                       packed)
 
 
@@ -253,6 +253,114 @@ def test_a_client_that_stops_holds_up_nobody_but_itself(make_instance):
     for wire in (reader, writer, mute, first.wire):
         wire.close()
     wait_for("all sessions have ended", lambda: not children(front), 15)
+
+
+# ---------------------------------------------------------------- those who will not go
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def glutton(instance):
+    """It has asked for all that a session ever has ready, and takes nothing of it."""
+    wire = Wire(instance).login()
+    sftp = wire.sftp()
+    sftp.put("/Shared/wanted", os.urandom(1 << 20))
+    handle = sftp.open("/Shared/wanted")
+    wire.reads.clear()
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), 261_120) for number in range(200)))
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    [session] = children(front)
+
+    sleeps(session)
+    return wire
+
+
+def procrastinator(instance):
+    """It asks, and begins an exchange of keys that it never ends: nothing can be answered meanwhile."""
+    wire = Wire(instance).login()
+    sftp = wire.sftp()
+    [session] = children(int(instance.env["SALLYPORT_SFTP_PID"]))
+    wait_for("it waits for a word", lambda: state_of(session) == "S")
+    os.kill(session, signal.SIGSTOP)  # so that both are there when it looks
+    wire.reads.clear()
+    sftp.send(REALPATH, "/")
+    wire.transport._send_kex_init()
+    os.kill(session, signal.SIGCONT)
+    sleeps(session)
+    return wire
+
+
+def sleeps(session):
+    def it_waits():
+        before = cpu_seconds(session)
+        time.sleep(0.5)  # a time to look at, not to wait for something
+        return cpu_seconds(session) - before < 0.05
+    wait_for("its session waits, asleep", it_waits)
+
+
+def hangs_on(wire):
+    """Whatever is said to it, this client keeps its end of the connection open."""
+    return wire.socket.dup()
+
+
+@pytest.fixture(scope="module")
+def stubborn_instance():
+    made = Instance("--shared", "--option", "partner.idle=\"8s\"")
+    yield made
+    made.down()
+
+
+@pytest.mark.parametrize("how", ["suspension", "the daemon's death", "the idle limit"])
+@pytest.mark.parametrize("who", ["glutton", "idler", "procrastinator"])
+def test_a_session_ends_whatever_its_client_does(stubborn_instance, how, who):
+    """Within 5 s of a suspension (spec/gateway.md 3), of which 3 are for the client to take the last word."""
+    instance = stubborn_instance
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    if who == "idler":
+        wire = Wire(instance).login()
+        wire.sftp().list("/")
+    else:
+        wire = {"glutton": glutton, "procrastinator": procrastinator}[who](instance)
+    held = hangs_on(wire)
+    limit = 5
+    try:
+        match how:
+            case "suspension":
+                instance.ctl("partner", "suspend", "acme")
+            case "the daemon's death":
+                instance.kill("daemon")
+            case "the idle limit":
+                limit = 8 + 5
+        wait_for("its session has ended", lambda: not children(front), limit)
+    finally:
+        match how:
+            case "suspension":
+                instance.ctl("partner", "resume", "acme")
+            case "the daemon's death":
+                instance.restart()
+        held.close()
+        wire.close()
+    if who == "idler" and how == "suspension":
+        wire.transport.join(10)
+        assert "suspended" in wire.said
+    assert timed_session(instance) < 10
+
+
+def test_a_stranger_who_is_turned_away_is_gone_whatever_he_does(instance):
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    wire = Wire(instance).service()
+    held = hangs_on(wire)
+    with pytest.raises(Gone, match="(?i)too many"):
+        for number in range(20):
+            wire.password("nobody", f"guess {number}")
+    wait_for("his session has ended", lambda: not children(front), 5)
+    held.close()
+    wire.close()
 
 
 def state_of(pid):

@@ -1,4 +1,4 @@
-#include "sftp/read_ahead.h"
+#include "sftp/peer_socket.h"
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -7,23 +7,25 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <string>
+#include <thread>
 
 #include "base/c_handle.h"
 
 namespace sallyport::sftp {
 namespace {
 
-class ReadAheadTest : public ::testing::Test {
+class PeerSocketTest : public ::testing::Test {
  protected:
-  ReadAheadTest() {
+  PeerSocketTest() {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
     ours.reset(ends[0]);
     theirs.reset(ends[1]);
-    read_ahead_of(ours.get());
+    use_peer_socket(ours.get());
   }
-  ~ReadAheadTest() override { read_ahead_of(-1); }
+  ~PeerSocketTest() override { use_peer_socket(-1); }
 
   [[nodiscard]] std::string read(std::size_t size, int flags = 0) const {
     std::string piece(size, '\0');
@@ -43,18 +45,18 @@ class ReadAheadTest : public ::testing::Test {
   base::UniqueFd theirs;
 };
 
-// Else nothing is wrong but the speed, and nobody notices.
-TEST(ReadAhead, IsWhatLibsshCalls) {
+// Else it is slow, and waits for those who take nothing, and nobody notices.
+TEST(PeerSocket, IsWhatLibsshCalls) {
   Dl_info program{};
-  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&read_ahead_of), &program), 0);
-  for (const char* name : {"recv", "poll"}) {
+  ASSERT_NE(::dladdr(reinterpret_cast<const void*>(&use_peer_socket), &program), 0);
+  for (const char* name : {"recv", "send", "poll"}) {
     Dl_info info{};
     ASSERT_NE(::dladdr(::dlsym(RTLD_DEFAULT, name), &info), 0) << name;
     EXPECT_EQ(info.dli_fbase, program.dli_fbase) << name << " is that of " << info.dli_fname;
   }
 }
 
-TEST_F(ReadAheadTest, WhatWasReadAheadComesInOrderAndInPieces) {
+TEST_F(PeerSocketTest, WhatWasReadAheadComesInOrderAndInPieces) {
   send("abcdefgh");
   EXPECT_EQ(read(3), "abc");
   std::array<char, 8> rest{};
@@ -66,7 +68,7 @@ TEST_F(ReadAheadTest, WhatWasReadAheadComesInOrderAndInPieces) {
   EXPECT_EQ(read(9), "ij");
 }
 
-TEST_F(ReadAheadTest, WhatWasReadAheadCanBeReadWithoutWaiting) {
+TEST_F(PeerSocketTest, WhatWasReadAheadCanBeReadWithoutWaiting) {
   EXPECT_EQ(ready(), 0);
   send("abcd");
   EXPECT_EQ(ready(), POLLIN);
@@ -77,7 +79,7 @@ TEST_F(ReadAheadTest, WhatWasReadAheadCanBeReadWithoutWaiting) {
   EXPECT_EQ(ready(), 0);
 }
 
-TEST_F(ReadAheadTest, OtherSocketsAreNotTouched) {
+TEST_F(PeerSocketTest, OtherSocketsAreNotTouched) {
   send("abcd");
   EXPECT_EQ(read(1), "a");
   ASSERT_EQ(::send(ours.get(), "xyz", 3, 0), 3);
@@ -92,7 +94,7 @@ TEST_F(ReadAheadTest, OtherSocketsAreNotTouched) {
   EXPECT_EQ(both[0].revents, POLLIN);
 }
 
-TEST_F(ReadAheadTest, TheEndAndErrorsComeAfterWhatWasReadBeforeThem) {
+TEST_F(PeerSocketTest, TheEndAndErrorsComeAfterWhatWasReadBeforeThem) {
   send("ab");
   theirs.reset();
   EXPECT_EQ(read(1), "a");
@@ -102,6 +104,46 @@ TEST_F(ReadAheadTest, TheEndAndErrorsComeAfterWhatWasReadBeforeThem) {
   ours.reset();
   EXPECT_EQ(::recv(-1, &byte, 1, 0), -1);
   EXPECT_EQ(errno, EBADF);
+}
+
+TEST_F(PeerSocketTest, SendingTakesWhatFitsAndDoesNotWait) {
+  const std::string much(8U << 20U, 'x');
+  std::size_t sent = 0;
+  for (ssize_t count = 1; count > 0;) {
+    count = ::send(ours.get(), much.data(), much.size(), MSG_NOSIGNAL);
+    ASSERT_GE(count, 0) << std::strerror(errno);
+    ASSERT_LT(count, static_cast<ssize_t>(much.size()));
+    sent += static_cast<std::size_t>(count);
+  }
+  EXPECT_GT(sent, 0U);
+  EXPECT_EQ(ready(POLLOUT), 0) << "so that libssh waits for room";
+  std::string piece(1U << 20U, '\0');
+  for (std::size_t read = 0; read < sent;) {
+    const ssize_t count = ::recvfrom(theirs.get(), piece.data(), piece.size(), 0, nullptr, nullptr);
+    ASSERT_GT(count, 0);
+    read += static_cast<std::size_t>(count);
+  }
+  EXPECT_GT(::send(ours.get(), "more", 4, MSG_NOSIGNAL), 0);
+  theirs.reset();
+  EXPECT_EQ(::send(ours.get(), "more", 4, MSG_NOSIGNAL), -1) << "a real error stays one";
+  EXPECT_EQ(errno, EPIPE);
+}
+
+TEST_F(PeerSocketTest, ALastWordWaitsUntilItIsTaken) {
+  wait_for_peer_to_take();
+  const std::string much(8U << 20U, 'x');
+  std::thread reader([this, &much] {
+    std::string piece(1U << 16U, '\0');
+    for (std::size_t read = 0; read < much.size();) {
+      const ssize_t count =
+          ::recvfrom(theirs.get(), piece.data(), piece.size(), 0, nullptr, nullptr);
+      if (count <= 0) return;
+      read += static_cast<std::size_t>(count);
+    }
+  });
+  EXPECT_EQ(::send(ours.get(), much.data(), much.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(much.size()));
+  reader.join();
 }
 
 }  // namespace
