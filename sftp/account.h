@@ -43,6 +43,9 @@ class Throttle {
   explicit Throttle(std::uint64_t bytes_per_second) : rate_(bytes_per_second) {}
 
   [[nodiscard]] bool limits() const { return rate_ != unlimited; }
+  [[nodiscard]] bool exhausted() {
+    return limits() && wait(std::chrono::steady_clock::now()).count() > 0;
+  }
   void spend(std::uint64_t bytes, std::chrono::steady_clock::time_point now);
   /// How long to wait before the next byte.
   [[nodiscard]] std::chrono::milliseconds wait(std::chrono::steady_clock::time_point now);

@@ -101,10 +101,12 @@ std::uint32_t Channel::on_data(std::span<const std::uint8_t> data) {
   if (!session_ || closing_ || activity_.failed) return static_cast<std::uint32_t>(data.size());
   try {
     const std::size_t taken = complete_carry(data);
-    // What is left in libssh's buffer counts against the window: that is how a peer that does not
-    // take its replies is stopped.
-    if (!carry_.empty() || session_->full()) return static_cast<std::uint32_t>(taken);
+    // What is left in libssh's buffer counts against the window: that is how a peer is stopped that
+    // does not take its replies, or has used up its bandwidth.
+    left_behind_ = taken < data.size();
+    if (!carry_.empty() || session_->held_back()) return static_cast<std::uint32_t>(taken);
     const std::size_t consumed = session_->consume(data.subspan(taken));
+    left_behind_ = session_->held_back();
     received_since_widening_ += taken + consumed;
     return static_cast<std::uint32_t>(taken + consumed);
   } catch (const std::exception&) {
@@ -113,28 +115,40 @@ std::uint32_t Channel::on_data(std::span<const std::uint8_t> data) {
   }
 }
 
-void Channel::consume_carry() {
-  if (carry_.empty() || session_->full()) return;
+bool Channel::consume_carry() {
+  if (carry_.empty() || session_->held_back()) return false;
   const std::size_t consumed = session_->consume(carry_);
   carry_.erase(carry_.begin(), carry_.begin() + static_cast<std::ptrdiff_t>(consumed));
   if (carry_.empty()) carry_.shrink_to_fit();
+  return consumed > 0;
+}
+
+// No new data need come for what waits in the carry, or in libssh behind it.
+bool Channel::go_on() {
+  bool did = consume_carry();
+  if (!left_behind_ || session_->held_back() || session_->broken()) return did;
+  left_behind_ = false;
+  take_buffered();
+  did = consume_carry() || did;
+  left_behind_ = left_behind_ || session_->held_back();
+  return did;
 }
 
 // Adds to the carry what its last packet lacks, and no more: what follows is handled where it lies.
 std::size_t Channel::complete_carry(std::span<const std::uint8_t> data) {
   std::size_t taken = 0;
-  consume_carry();
-  while (!carry_.empty() && !session_->full() && !session_->broken() && taken < data.size()) {
+  (void)consume_carry();
+  while (!carry_.empty() && !session_->held_back() && !session_->broken() && taken < data.size()) {
     const std::size_t count = std::min(missing_bytes(carry_), data.size() - taken);
     const auto piece = data.subspan(taken, count);
     carry_.insert(carry_.end(), piece.begin(), piece.end());
     taken += count;
-    consume_carry();
+    (void)consume_carry();
   }
   return taken;
 }
 
-// Takes what libssh holds because the session was full, or because a packet is incomplete.
+// Takes what libssh holds because the session was held back, or because a packet is incomplete.
 void Channel::take_buffered() {
   std::uint8_t* area = read_area();
   if (area == nullptr) return;
@@ -158,7 +172,7 @@ void Channel::time_round_trip(std::size_t received) {
 
 // Asking for more than the window holds makes libssh widen it.
 void Channel::widen_window() {
-  if (window_ == usual_window || received_since_widening_ < window_ / 4) return;
+  if (window_ == usual_window || received_since_widening_ < window_ / 4 || left_behind_) return;
   received_since_widening_ = 0;
   take_buffered();
 }
@@ -208,17 +222,10 @@ bool Channel::pump() {
     return false;
   }
   if (closing_) return false;
-  const bool was_full = session_->full();
   bool busy = send();
-  if ((was_full || !carry_.empty()) && !session_->full()) {
-    // No new data need come for what waits in libssh or in the carry.
-    if (was_full) take_buffered();
-    const std::size_t before = carry_.size();
-    consume_carry();
-    busy = busy || carry_.size() != before;
-  }
+  busy = go_on() || busy;
   widen_window();
-  if (session_->broken() || (peer_done_ && drained() && !busy)) {
+  if (session_->broken() || (peer_done_ && drained() && !busy && !left_behind_)) {
     closing_ = true;
     session_->finish();
     if (ssh_channel_is_open(channel_)) {

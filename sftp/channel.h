@@ -54,7 +54,8 @@ class Channel {
   int on_subsystem(std::string_view name);
   void on_end();
 
-  void consume_carry();
+  bool consume_carry();
+  bool go_on();
   std::size_t complete_carry(std::span<const std::uint8_t> data);
   void take_buffered();
   void time_round_trip(std::size_t received);
@@ -69,6 +70,7 @@ class Channel {
   ssh_channel_callbacks_struct callbacks_{};
   std::optional<Session> session_;
   std::vector<std::uint8_t> carry_;  ///< requests taken from libssh that could not be handled yet
+  bool left_behind_ = false;         ///< libssh may hold requests, too
   ReplyBuffer sending_;
   std::size_t sent_ = 0;
   std::uint64_t received_since_widening_ = 0;

@@ -241,18 +241,15 @@ class Connection {
         const auto now = SteadyClock::now();
         if (activity_.seen || takes_output()) activity_.last = now;
         activity_.seen = false;
+        // Meanwhile requests are left where they are; all else goes on, and a hang-up is seen.
         const auto throttled = context_->throttle.wait(now);
-        if (throttled.count() > 0) {
-          // Not reading is what slows the peer down.
-          wait_for_daemon(std::min(throttled, std::chrono::milliseconds{500}));
-          if (broker_->ended()) return "daemon";
-          continue;
-        }
+        if (throttled.count() > 0) activity_.last = now;
         const auto idle = idle_left(now);
         if (idle.count() <= 0) return "idle";
         if (!busy) {
           if (const auto pause = pause_of_peers(); pause.count() > 0) wait_for_daemon(pause);
-          timeout = static_cast<int>(std::min<std::int64_t>(idle.count() + 1, 3600 * 1000));
+          const auto longest = throttled.count() > 0 ? throttled : idle;
+          timeout = static_cast<int>(std::min<std::int64_t>(longest.count() + 1, 3600 * 1000));
           wait_awake(now);
         }
       }

@@ -83,7 +83,7 @@ Session::~Session() {
 
 std::size_t Session::consume(std::span<const std::uint8_t> stream) {
   std::size_t consumed = 0;
-  while (!broken_ && !full()) {
+  while (!broken_ && !held_back()) {
     const Frame frame = next_frame(stream.subspan(consumed));
     if (frame.what == Frame::What::incomplete) break;
     if (frame.what == Frame::What::malformed) {

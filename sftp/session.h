@@ -87,11 +87,15 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   /// Handles the requests that lie complete in `stream` and returns how many bytes that were. Stops
-  /// early while more than enough replies wait to be sent.
+  /// early when it has to be held back.
   [[nodiscard]] std::size_t consume(std::span<const std::uint8_t> stream);
   /// True after a packet that cannot be answered: the channel has to be closed.
   [[nodiscard]] bool broken() const { return broken_; }
-  [[nodiscard]] bool full() const { return replies_.size() >= enough_replies; }
+  /// True while requests must wait: enough replies lie here to be sent, or the bandwidth is used
+  /// up.
+  [[nodiscard]] bool held_back() const {
+    return replies_.size() >= enough_replies || context_.throttle.exhausted();
+  }
   [[nodiscard]] ReplyBuffer& replies() { return replies_; }
   [[nodiscard]] const ReplyBuffer& replies() const { return replies_; }
   /// The peer is gone or done: closes all handles, with what that means for uploads.

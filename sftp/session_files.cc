@@ -178,6 +178,7 @@ void Session::write(Request& request) {
   const std::span<const std::uint8_t> data = request.reader.bytes();
   if (request.reader.bad()) return reply(request, Code::bad_message);
   if (!handle->writable) return reply(request, Code::permission_denied);
+  context_.throttle.spend(data.size(), std::chrono::steady_clock::now());
   std::string_view why;
   const Code code = write_at(*handle, handle->append ? handle->length() : offset, data, why);
   if (code == Code::failure && why.empty()) return reply_errno(request, errno);
@@ -226,7 +227,6 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
   length = reached;
   handle.bytes_written += done;
   context_.counters.bytes_received += done;
-  context_.throttle.spend(done, std::chrono::steady_clock::now());
   if (handle.upload) {
     handle.upload->touched = true;
     handle.upload->hash.written(handle.descriptor(), offset, data.first(done));

@@ -15,8 +15,8 @@ import paramiko
 import pytest
 
 from conftest import TESTS, Instance, wait_for
-from ssh_wire import (CHANNEL_CLOSE, CHANNEL_EOF, CHANNEL_OPEN, F_CREAT, F_TRUNC, F_WRITE, READ, REALPATH, U64, WRITE, Gone, Raw, Wire, children,
-                      packed)
+from ssh_wire import (CHANNEL_CLOSE, CHANNEL_EOF, CHANNEL_OPEN, EXTENDED, F_CREAT, F_READ, F_TRUNC, F_WRITE, FSETSTAT, OK, READ, REALPATH,
+                      STATUS, U64, WRITE, Gone, Raw, Wire, children, packed)
 
 
 def needed(program, package):
@@ -253,6 +253,83 @@ def test_a_client_that_stops_holds_up_nobody_but_itself(make_instance):
     for wire in (reader, writer, mute, first.wire):
         wire.close()
     wait_for("all sessions have ended", lambda: not children(front), 15)
+
+
+# ---------------------------------------------------------------- bandwidth
+
+RATE = 100 * 1024
+LARGEST = 261_120
+
+
+@pytest.fixture(scope="module")
+def slow_instance():
+    made = Instance("--shared", "--option", f"partner.bytes_per_second={RATE}")
+    yield made
+    made.down()
+
+
+def fetched(sftp, seconds):
+    """The bytes of all answers that come within that time."""
+    end, total = time.monotonic() + seconds, 0
+    while (left := end - time.monotonic()) > 0:
+        try:
+            sftp.wire.wait(lambda: len(sftp.channel.data) >= 4096, left)
+        except AssertionError:
+            break
+        total += len(sftp.channel.data)
+        sftp.channel.data.clear()
+    return total
+
+
+def test_the_bandwidth_limit_holds_for_requests_that_wait_in_line(slow_instance):
+    """A second's worth may be saved up, and the request that goes over it is answered."""
+    sftp = Wire(slow_instance).login().sftp()
+    content = os.urandom(LARGEST)
+    handle = sftp.open("/Shared/line", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    sftp.write(handle, 0, content)
+    start = time.monotonic()
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), 32_768) for number in range(200)))
+    total = fetched(sftp, 6)
+    taken = time.monotonic() - start
+    assert total < RATE * (taken + 1) + 2 * 32_768, "no faster than the limit"
+    assert total > RATE * taken / 2 - LARGEST, "and not much slower"
+    sftp.wire.close()
+    # The same upwards: who does not wait for answers is no faster than who does.
+    sftp = Wire(slow_instance).login().sftp()
+    handle = sftp.open("/Shared/line", F_WRITE | F_CREAT | F_TRUNC)
+    writes = b"".join(request(WRITE, number, handle, U64(number * 32_768), content[:32_768]) for number in range(24))
+    start = time.monotonic()
+    sftp.raw(writes)
+    for _ in range(24):
+        kind, message = sftp.reply(30)
+        assert kind == STATUS and message.get_int() < 24 and message.get_int() == OK
+    assert time.monotonic() - start > (24 * 32_768 - RATE - 2 * 32_768) / RATE
+    sftp.close(handle)
+    sftp.wire.close()
+
+
+def test_who_hangs_up_while_the_bandwidth_is_used_up_is_gone(slow_instance):
+    front = int(slow_instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    sftp = Wire(slow_instance).login().sftp()
+    handle = sftp.open("/Shared/gone", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    sftp.write(handle, 0, os.urandom(LARGEST))
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), LARGEST) for number in range(100)))
+    sftp.wire.close()
+    wait_for("its session has ended", lambda: not children(front), 5)
+
+
+def test_what_crosses_no_wire_costs_no_bandwidth(slow_instance):
+    sftp = Wire(slow_instance).login().sftp()
+    source = sftp.open("/Shared/source", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    sftp.write(source, 0, os.urandom(32_768))
+    sftp.ask(FSETSTAT, source, 1, U64(32 << 20))
+    copy = sftp.open("/Shared/copy", F_WRITE | F_CREAT | F_TRUNC)
+    start = time.monotonic()
+    sftp.ask(EXTENDED, "copy-data", source, U64(0), U64(0), copy, U64(0))
+    assert {"copy", "source"} <= set(sftp.list("/Shared"))
+    assert time.monotonic() - start < 60, "32 MiB would take more than five minutes"
+    sftp.wire.close()
 
 
 # ---------------------------------------------------------------- those who will not go

@@ -409,7 +409,7 @@ TEST_F(SessionTest, APausedSessionTakesNoMoreRequestsUntilItsRepliesAreSent) {
   feed(requests);
   EXPECT_LT(consumed_, requests.size());
   EXPECT_GT(consumed_, 0U);
-  EXPECT_TRUE(session_->full());
+  EXPECT_TRUE(session_->held_back());
 }
 
 TEST_F(SessionTest, HomePathsAndIds) {
