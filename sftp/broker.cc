@@ -1,8 +1,10 @@
 #include "sftp/broker.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -17,6 +19,8 @@ namespace {
 
 // Most answers come within this time; for a password nobody stays awake.
 constexpr std::chrono::microseconds awake_for{200};
+// A daemon that reads nothing for so long is as good as gone.
+constexpr timeval longest_send{60, 0};
 
 sockaddr_un socket_address(const std::string& path) {
   sockaddr_un address{};
@@ -149,11 +153,14 @@ std::optional<uid_t> peer_user(int socket) {
 
 BrokerClient::BrokerClient(const std::string& path) {
   const sockaddr_un address = socket_address(path);
-  socket_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  // A daemon that takes no connections, with as many in line as its socket holds, answers EAGAIN.
+  socket_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket_) throw base::SystemError(errno, "create a socket for the broker");
   if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     throw base::SystemError(errno, "reach the daemon at " + path + " (is sallyportd running?)");
   }
+  ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) & ~O_NONBLOCK);
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &longest_send, sizeof(longest_send));
 }
 
 void BrokerClient::post(std::uint32_t id, const Message& message) {

@@ -357,7 +357,8 @@ struct Received {
 /// The front's end of a connection.
 class BrokerClient {
  public:
-  /// Throws base::SystemError when nobody listens at `path`.
+  /// Throws base::SystemError when nobody listens at `path`, or takes connections: at once, as the
+  /// front has partners to serve meanwhile.
   explicit BrokerClient(const std::string& path);
   explicit BrokerClient(base::UniqueFd connected) : socket_(std::move(connected)) {}
 

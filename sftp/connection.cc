@@ -65,10 +65,10 @@ class Connection {
     prepare_socket();
     peer_copy_.reset(::fcntl(setup_.peer.get(), F_DUPFD_CLOEXEC, 3));
     catch_signals();
+    set_grace(setup_.config.login_grace_seconds);
     connect_broker();
     hash_thread_.emplace([this] { setup_.sandbox->enter_hash_thread(); });
     setup_.sandbox->enter_before_login();
-    set_grace(setup_.config.login_grace_seconds);
 
     ssh_.reset(ssh_new());
     if (!ssh_ || ssh_bind_accept_fd(setup_.bind, ssh_.get(), setup_.peer.get()) != SSH_OK) return 1;
@@ -116,7 +116,7 @@ class Connection {
 
   void connect_broker() {
     const auto end = SteadyClock::now() + daemon_restarts_within;
-    while (!broker_ && !told_to_stop()) {
+    while (!broker_ && !told_to_stop() && !grace_is_over()) {
       try {
         broker_.emplace(setup_.broker_path);
       } catch (const base::Error&) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -204,6 +206,28 @@ TEST(Quota, AsksTheDaemonBeforeItRefuses) {
   EXPECT_EQ(reports[0].bytes, 50);
   EXPECT_EQ(reports[0].files, 1);
   EXPECT_EQ(reports[1].bytes, 0);
+}
+
+TEST(Broker, ADaemonThatTakesNoConnectionsIsAwayAtOnce) {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("full." + std::to_string(::getpid()));
+  const base::UniqueFd listener = listen_at(path);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  const BrokerClient first(path);
+  // The kernel lets one more in than it says.
+  const auto fill = [&path] {
+    std::vector<BrokerClient> more;
+    for (int i = 0; i < 3; ++i) more.emplace_back(path);
+  };
+  ::alarm(20);  // where connect(2) would wait for ever
+  try {
+    fill();
+    ADD_FAILURE() << "there was room";
+  } catch (const base::SystemError& error) {
+    EXPECT_EQ(error.code(), EAGAIN) << error.what();
+  }
+  ::alarm(0);
+  std::filesystem::remove(path);
 }
 
 TEST(Throttle, LetsASecondsWorthThroughAndThenWaits) {
