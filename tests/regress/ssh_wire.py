@@ -387,3 +387,22 @@ def children(pid):
         if fields[1] == str(pid) and fields[0] != "Z":
             found.append(int(entry))
     return found
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def request(kind, number, *parts):
+    return packed(bytes(Raw([kind]) + packed(number, *parts)))
+
+
+def timed_session(instance, source=None):
+    """Seconds from the first packet to a listing."""
+    start = time.monotonic()
+    wire = Wire(instance, source=source).login()
+    assert wire.sftp().list("/")
+    taken = time.monotonic() - start
+    wire.close()
+    return taken

@@ -1,0 +1,233 @@
+"""What bounds a session: its bandwidth; and how it ends, whatever its client does about it."""
+import os
+import signal
+import socket
+import struct
+import time
+
+import pytest
+
+from conftest import Instance, wait_for
+from ssh_wire import (CHANNEL_CLOSE, CHANNEL_EOF, CHANNEL_OPEN, EXTENDED, F_CREAT, F_READ, F_TRUNC, F_WRITE, FSETSTAT, OK, READ, REALPATH,
+                      STATUS, U64, WRITE, Gone, Wire, children, request, state_of, timed_session)
+
+# ---------------------------------------------------------------- bandwidth
+
+RATE = 100 * 1024
+LARGEST = 261_120
+
+
+@pytest.fixture(scope="module")
+def slow_instance():
+    made = Instance("--shared", "--option", f"partner.bytes_per_second={RATE}")
+    yield made
+    made.down()
+
+
+def fetched(sftp, seconds):
+    """The bytes of all answers that come within that time."""
+    end, total = time.monotonic() + seconds, 0
+    while (left := end - time.monotonic()) > 0:
+        try:
+            sftp.wire.wait(lambda: len(sftp.channel.data) >= 4096, left)
+        except AssertionError:
+            break
+        total += len(sftp.channel.data)
+        sftp.channel.data.clear()
+    return total
+
+
+def test_the_bandwidth_limit_holds_for_requests_that_wait_in_line(slow_instance):
+    """A second's worth may be saved up, and the request that goes over it is answered."""
+    sftp = Wire(slow_instance).login().sftp()
+    content = os.urandom(LARGEST)
+    handle = sftp.open("/Shared/line", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    sftp.write(handle, 0, content)
+    start = time.monotonic()
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), 32_768) for number in range(200)))
+    total = fetched(sftp, 6)
+    taken = time.monotonic() - start
+    assert total < RATE * (taken + 1) + 2 * 32_768, "no faster than the limit"
+    assert total > RATE * taken / 2 - LARGEST, "and not much slower"
+    sftp.wire.close()
+    # The same upwards: who does not wait for answers is no faster than who does.
+    sftp = Wire(slow_instance).login().sftp()
+    handle = sftp.open("/Shared/line", F_WRITE | F_CREAT | F_TRUNC)
+    writes = b"".join(request(WRITE, number, handle, U64(number * 32_768), content[:32_768]) for number in range(24))
+    start = time.monotonic()
+    sftp.raw(writes)
+    for _ in range(24):
+        kind, message = sftp.reply(30)
+        assert kind == STATUS and message.get_int() < 24 and message.get_int() == OK
+    assert time.monotonic() - start > (24 * 32_768 - RATE - 2 * 32_768) / RATE
+    sftp.close(handle)
+    sftp.wire.close()
+
+
+def test_who_hangs_up_while_the_bandwidth_is_used_up_is_gone(slow_instance):
+    front = int(slow_instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    sftp = Wire(slow_instance).login().sftp()
+    handle = sftp.open("/Shared/gone", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    sftp.write(handle, 0, os.urandom(LARGEST))
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), LARGEST) for number in range(100)))
+    sftp.wire.close()
+    wait_for("its session has ended", lambda: not children(front), 5)
+
+
+def test_what_crosses_no_wire_costs_no_bandwidth(slow_instance):
+    sftp = Wire(slow_instance).login().sftp()
+    source = sftp.open("/Shared/source", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    sftp.write(source, 0, os.urandom(32_768))
+    sftp.ask(FSETSTAT, source, 1, U64(32 << 20))
+    copy = sftp.open("/Shared/copy", F_WRITE | F_CREAT | F_TRUNC)
+    start = time.monotonic()
+    sftp.ask(EXTENDED, "copy-data", source, U64(0), U64(0), copy, U64(0))
+    assert {"copy", "source"} <= set(sftp.list("/Shared"))
+    assert time.monotonic() - start < 60, "32 MiB would take more than five minutes"
+    sftp.wire.close()
+
+
+# ---------------------------------------------------------------- those who will not go
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def glutton(instance):
+    """It has asked for all that a session ever has ready, and takes nothing of it."""
+    wire = Wire(instance).login()
+    sftp = wire.sftp()
+    sftp.put("/Shared/wanted", os.urandom(1 << 20))
+    handle = sftp.open("/Shared/wanted")
+    wire.reads.clear()
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), 261_120) for number in range(200)))
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    [session] = children(front)
+
+    sleeps(session)
+    return wire
+
+
+def procrastinator(instance):
+    """It asks, and begins an exchange of keys that it never ends: nothing can be answered meanwhile."""
+    wire = Wire(instance).login()
+    sftp = wire.sftp()
+    [session] = children(int(instance.env["SALLYPORT_SFTP_PID"]))
+    wait_for("it waits for a word", lambda: state_of(session) == "S")
+    os.kill(session, signal.SIGSTOP)  # so that both are there when it looks
+    wire.reads.clear()
+    sftp.send(REALPATH, "/")
+    wire.transport._send_kex_init()
+    os.kill(session, signal.SIGCONT)
+    sleeps(session)
+    return wire
+
+
+def sleeps(session):
+    def it_waits():
+        before = cpu_seconds(session)
+        time.sleep(0.5)  # a time to look at, not to wait for something
+        return cpu_seconds(session) - before < 0.05
+    wait_for("its session waits, asleep", it_waits)
+
+
+def hangs_on(wire):
+    """Whatever is said to it, this client keeps its end of the connection open."""
+    return wire.socket.dup()
+
+
+@pytest.fixture(scope="module")
+def stubborn_instance():
+    made = Instance("--shared", "--option", "partner.idle=\"8s\"")
+    yield made
+    made.down()
+
+
+@pytest.mark.parametrize("how", ["suspension", "the daemon's death", "the idle limit"])
+@pytest.mark.parametrize("who", ["glutton", "idler", "procrastinator"])
+def test_a_session_ends_whatever_its_client_does(stubborn_instance, how, who):
+    """Within 5 s of a suspension (spec/gateway.md 3), of which 3 are for the client to take the last word."""
+    instance = stubborn_instance
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    if who == "idler":
+        wire = Wire(instance).login()
+        wire.sftp().list("/")
+    else:
+        wire = {"glutton": glutton, "procrastinator": procrastinator}[who](instance)
+    held = hangs_on(wire)
+    limit = 5
+    try:
+        match how:
+            case "suspension":
+                instance.ctl("partner", "suspend", "acme")
+            case "the daemon's death":
+                instance.kill("daemon")
+            case "the idle limit":
+                limit = 8 + 5
+        wait_for("its session has ended", lambda: not children(front), limit)
+    finally:
+        match how:
+            case "suspension":
+                instance.ctl("partner", "resume", "acme")
+            case "the daemon's death":
+                instance.restart()
+        held.close()
+        wire.close()
+    if who == "idler" and how == "suspension":
+        wire.transport.join(10)
+        assert "suspended" in wire.said
+    assert timed_session(instance) < 10
+
+
+def test_a_stranger_who_is_turned_away_is_gone_whatever_he_does(instance):
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    wire = Wire(instance).service()
+    held = hangs_on(wire)
+    with pytest.raises(Gone, match="(?i)too many"):
+        for number in range(20):
+            wire.password("nobody", f"guess {number}")
+    wait_for("his session has ended", lambda: not children(front), 5)
+    held.close()
+    wire.close()
+
+
+def cut(wire):
+    """Ends the connection with a reset, as a system does whose client has gone with words unread."""
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+    wire.transport.join(5)  # while it reads, the socket is not closed
+
+
+@pytest.mark.parametrize("last_word", ["the end of the channel", "its close", "both, of two channels", "a request", "a new channel"])
+def test_a_session_whose_answer_meets_a_hang_up_is_over(instance, last_word):
+    """What is answered to the last word cannot be sent: nothing else tells the session that its client has gone."""
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    wire = Wire(instance).login()
+    first, second = wire.sftp(), wire.sftp()
+    [session] = children(front)
+    wait_for("it waits for a word", lambda: state_of(session) == "S")
+    os.kill(session, signal.SIGSTOP)  # so that both are there when it looks
+    try:
+        wait_for("it has stopped", lambda: state_of(session) == "T")
+        match last_word:
+            case "the end of the channel":
+                wire.send(CHANNEL_EOF, first.channel.remote)
+            case "its close":
+                wire.send(CHANNEL_CLOSE, first.channel.remote)
+            case "both, of two channels":
+                wire.send(CHANNEL_EOF, first.channel.remote)
+                wire.send(CHANNEL_CLOSE, second.channel.remote)
+            case "a request":
+                first.send(REALPATH, "/")
+            case "a new channel":
+                wire.send(CHANNEL_OPEN, "session", 2, 32768, 32768)
+        cut(wire)
+    finally:
+        os.kill(session, signal.SIGCONT)
+    wait_for("the session has ended", lambda: not children(front), 10)
