@@ -20,6 +20,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "sftp/sanitizer_report.h"
 
 namespace sallyport::sftp {
 namespace {
@@ -106,9 +107,11 @@ constexpr std::array hashing{SCMP_SYS(pread64), SCMP_SYS(futex),          SCMP_S
                              SCMP_SYS(exit),    SCMP_SYS(exit_group)};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// What the sanitizers' own runtime calls at thread starts, waits and ends; not in what is shipped.
+// What the sanitizers' own runtime calls at thread starts, waits and ends, and to see whether
+// memory can be read before it looks at an object's type there; not in what is shipped.
 constexpr std::array of_the_runtime{SCMP_SYS(sigaltstack), SCMP_SYS(sched_yield),
-                                    SCMP_SYS(nanosleep), SCMP_SYS(clock_gettime)};
+                                    SCMP_SYS(nanosleep),   SCMP_SYS(clock_gettime),
+                                    SCMP_SYS(pipe),        SCMP_SYS(pipe2)};
 #else
 constexpr std::array<int, 0> of_the_runtime{};
 #endif
@@ -245,6 +248,7 @@ void SandboxPlan::enter_before_login() const {
   limit(RLIMIT_MSGQUEUE, 0);
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) fail(errno, "forbid memory dumps");
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(errno, "give up new privileges");
+  open_sanitizer_report();
   restrict_files(partners_root_.get());
   if (filters_) install(before_login_);
 }
