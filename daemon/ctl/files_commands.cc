@@ -168,30 +168,39 @@ void show_file(Context& context, const std::string& id) {
 }
 
 void get_content(Context& context, const std::string& id, const std::string& output) {
-  const std::string path = context.org_path("/files/" + encode(id) + "/content");
-  const auto write_all = [](int fd, std::string_view piece, const std::string& what) {
-    base::write_all(fd, piece, what);
-    return true;
+  const std::string path = context.org_path("/files/" + encode(id));
+  const std::string sha256 = text_of(parse_json(context.get(path).body), "sha256");
+  base::Sha256Stream hash;
+  const auto fetch = [&](int fd, const std::string& what) {
+    context.stream(path + "/content", [&](std::string_view piece) {
+      hash.update(piece);
+      base::write_all(fd, piece, what);
+      return true;
+    });
   };
   if (output == "-") {
-    context.stream(path, [&](std::string_view piece) {
-      return write_all(STDOUT_FILENO, piece, "standard output");
-    });
-    return;
+    fetch(STDOUT_FILENO, "standard output");
+  } else {
+    const base::UniqueFd file(
+        ::open(output.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!file) {
+      throw CtlError(exit_failure, output + ": " + std::strerror(errno) +
+                                       (errno == EEXIST ? "; choose another name" : ""));
+    }
+    try {
+      fetch(file.get(), output);
+    } catch (...) {
+      ::unlink(output.c_str());
+      throw;
+    }
   }
-  const base::UniqueFd file(::open(output.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file) {
-    throw CtlError(exit_failure, output + ": " + std::strerror(errno) +
-                                     (errno == EEXIST ? "; choose another name" : ""));
+  if (!sha256.empty() && base::to_hex(hash.finish()) != sha256) {
+    throw CtlError(exit_failure,
+                   "This is NOT the original: somebody changed the file where it lies. The "
+                   "original has the SHA-256 " +
+                       sha256 + "; 'sallyportctl files show " + id + "' tells where it lay.");
   }
-  try {
-    context.stream(path,
-                   [&](std::string_view piece) { return write_all(file.get(), piece, output); });
-  } catch (...) {
-    ::unlink(output.c_str());
-    throw;
-  }
-  context.line("Written to " + output);
+  if (output != "-") context.line("Written to " + output);
 }
 
 void retry_file(Context& context, const std::string& id) {
@@ -288,12 +297,12 @@ void export_files(Context& context, const Filter& filter, const std::string& for
 /// it appears there complete.
 void send_file(Context& context, const std::string& partner, const std::string& object,
                const std::string& path, std::string name) {
-  const Reply reply =
-      context.get("/admin/files/outbound?partner=" + encode(partner) + "&object=" + encode(object));
-  const fs::path directory = text_of(parse_json(reply.body), "directory");
   if (name.empty()) name = fs::path(path).filename().string();
+  const Reply reply = context.get("/admin/files/outbound?partner=" + encode(partner) +
+                                  "&object=" + encode(object) + "&name=" + encode(name));
+  const fs::path directory = text_of(parse_json(reply.body), "directory");
   const fs::path target = directory / name;
-  const fs::path temporary = directory / ("." + name + "." + base::random_id().substr(0, 8));
+  const fs::path temporary = directory / (".sending." + base::random_id());
   const auto refuse = [&](const std::string& what) {
     throw CtlError(exit_failure, what + ": " + std::strerror(errno) +
                                      (errno == EACCES ? "; run this as a member of the group of " +

@@ -91,7 +91,8 @@ void announce(store::Unit& unit, const Config& config, const store::Partner& par
   about.reason = file.reason;
   about.duplicate_of = notice.duplicate_of;
   about.duplicate_received_at = notice.duplicate_received_at;
-  about.received_at = file.received;
+  // An outgoing file has no such time before it is offered.
+  about.received_at = file.received == base::Instant{} ? file.created : file.received;
   facts.file = std::move(about);
   announce_facts(unit, config, partner, std::move(facts), "file", file.id, notice.cycle,
                  notice.to_contacts, notice.to_administrators);

@@ -164,6 +164,8 @@ void Check::look_at_rows(CheckReport& report) {
       const std::string path = file.partner + ":" + file.published_as;
       const std::uint64_t size_now = status ? static_cast<std::uint64_t>(status->st_size) : 0;
       if (!status) {
+        // Moved, or on the point of it: a failed file stays failed in the backup.
+        if (!file.backup_at.empty()) continue;
         if (file.direction == store::Direction::inbound &&
             context_.spool(file.partner).look(file.spool_name)) {
           continue;  // reported with the spool

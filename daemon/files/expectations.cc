@@ -87,6 +87,24 @@ std::string setting_of(const Expectation& expectation) {
   return "expectation." + expectation.id();
 }
 
+/// How far it has been looked, and how many files were missing there.
+struct Seen {
+  base::Instant until{};
+  std::int64_t missing = 0;
+};
+
+std::string text_of(const Seen& seen) {
+  return fmt::format("{} {}", base::to_unix(seen.until), seen.missing);
+}
+
+Seen parse_seen(const std::string& text) {
+  char* rest = nullptr;
+  Seen seen;
+  seen.until = base::from_unix(std::strtoll(text.c_str(), &rest, 10));
+  seen.missing = std::strtoll(rest, nullptr, 10);  // 0 where an older version wrote it
+  return seen;
+}
+
 }  // namespace
 
 std::string Expectation::id() const {
@@ -139,18 +157,19 @@ std::optional<Expectation> parse_expectation(const TableEntry& entry, std::strin
 }
 
 std::string judge(const Expectation& expectation, const store::ReceivedCount& found,
-                  std::int64_t missing_before) {
+                  std::int64_t late) {
+  const std::int64_t files = found.files - late;
   std::string words;
   const auto add = [&words](const std::string& text) {
     words += (words.empty() ? "" : "; ") + text;
   };
-  if (found.files == 0 && expectation.least_files > 0) {
+  if (files <= 0 && expectation.least_files > 0) {
     add("no file had arrived");
-  } else if (found.files < expectation.least_files) {
-    add(fmt::format("only {} of {} files had arrived", found.files, expectation.least_files));
+  } else if (files < expectation.least_files) {
+    add(fmt::format("only {} of {} files had arrived", files, expectation.least_files));
   }
-  if (expectation.most_files && found.files - missing_before > *expectation.most_files) {
-    add(fmt::format("{} files had arrived, at most {} were expected", found.files,
+  if (expectation.most_files && files > *expectation.most_files) {
+    add(fmt::format("{} files had arrived, at most {} were expected", files,
                     *expectation.most_files));
   }
   if (found.too_small > 0) {
@@ -186,8 +205,7 @@ std::optional<base::Instant> ExpectationWork::earliest() {
     for (const Expectation& expectation : expectations) {
       // One that was never looked at has to be noted now, so that its first occurrence counts.
       const auto seen = store::get_setting(unit, setting_of(expectation));
-      const base::Instant due =
-          seen ? expectation.next(base::from_unix(std::strtoll(seen->c_str(), nullptr, 10))) : now;
+      const base::Instant due = seen ? expectation.next(parse_seen(*seen).until) : now;
       if (!first || due < *first) first = due;
     }
   });
@@ -200,27 +218,28 @@ bool ExpectationWork::run_pass(base::Instant now) {
         [&](Unit& unit) { return store::get_setting(unit, setting_of(expectation)); });
     if (!seen) {
       context_.store.write([&](Unit& unit) {
-        store::put_setting(unit, setting_of(expectation), std::to_string(base::to_unix(now)));
+        store::put_setting(unit, setting_of(expectation), text_of({now, 0}));
       });
       continue;
     }
-    base::Instant last = base::from_unix(std::strtoll(seen->c_str(), nullptr, 10));
+    auto [last, missing] = parse_seen(*seen);
     base::Instant oldest = now;
     for (int i = 0; i < most_catch_up; ++i) oldest = expectation.previous(oldest);
     last = std::max(last, oldest - base::Seconds{1});
     for (base::Instant at = expectation.next(last); at <= now; at = expectation.next(at)) {
-      look_at(expectation, at, now);
+      look_at(expectation, at, missing, now);
     }
   }
   return false;
 }
 
 void ExpectationWork::look_at(const Expectation& expectation, base::Instant occurrence,
-                              base::Instant now) {
+                              std::int64_t& missing, base::Instant now) {
   const base::Instant from = expectation.previous(occurrence);
-  const base::Instant before = expectation.previous(from);
+  const base::Instant nearer = from + (occurrence - from) / 2;
   const auto config = context_.config.get();
   std::string finding;
+  std::int64_t missing_now = 0;
   context_.store.write([&](Unit& unit) {
     finding.clear();
     const auto count = [&](base::Instant start, base::Instant end) {
@@ -229,11 +248,14 @@ void ExpectationWork::look_at(const Expectation& expectation, base::Instant occu
     };
     // What was not even there to be expected is not missing.
     const auto partner = store::find_partner(unit, expectation.partner);
-    store::put_setting(unit, setting_of(expectation), std::to_string(base::to_unix(occurrence)));
-    if (!partner || !partner->active) return;
-    const std::int64_t missing_before =
-        std::max<std::int64_t>(0, expectation.least_files - count(before, from).files);
-    finding = judge(expectation, count(from, occurrence), missing_before);
+    const bool expected = partner && partner->active;
+    const store::ReceivedCount found = count(from, occurrence);
+    const std::int64_t late = std::min(missing, count(from, nearer).files);
+    missing_now =
+        expected ? std::max<std::int64_t>(0, expectation.least_files - (found.files - late)) : 0;
+    store::put_setting(unit, setting_of(expectation), text_of({occurrence, missing_now}));
+    if (!expected) return;
+    finding = judge(expectation, found, late);
     if (finding.empty()) return;
     notify::Facts facts;
     facts.kind = notify::Kind::expectation_missed;
@@ -243,6 +265,7 @@ void ExpectationWork::look_at(const Expectation& expectation, base::Instant occu
     announce_facts(unit, *config, *partner, std::move(facts), "expectation", expectation.id(),
                    occurrence, true);
   });
+  missing = missing_now;
   if (finding.empty()) return;
   base::log_notice("expectation.missed",
                    {{"partner", expectation.partner}, {"object", expectation.object}},

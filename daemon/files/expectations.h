@@ -1,6 +1,8 @@
 // "On weekdays by 06:00 UTC, 1 to 3 files of at least 1 KiB": what is expected of a partner and
 // object, and what was found instead. Each occurrence is looked at once, at its time, over what was
-// received since the one before; what does not fit is announced in one notice.
+// received since the one before; what does not fit is announced in one notice. A file that comes
+// late is that of the occurrence that missed it: else who is late every day would be announced
+// once.
 //
 // The rules are pure. ExpectationWork keeps how far it has looked in the store, so that occurrences
 // while the daemon was down are looked at after it; a new expectation begins with its next one.
@@ -40,10 +42,10 @@ struct Expectation {
 [[nodiscard]] std::optional<Expectation> parse_expectation(const TableEntry& entry,
                                                            std::string& problem);
 
-/// What does not fit, as words; empty if all does. `missing_before`: how many were missing at the
-/// occurrence before, which may have come late into this one's time.
+/// What does not fit, as words; empty if all does. `late`: how many of those found were missing at
+/// the occurrence before and came nearer to that: they are its own.
 [[nodiscard]] std::string judge(const Expectation& expectation, const store::ReceivedCount& found,
-                                std::int64_t missing_before);
+                                std::int64_t late);
 
 class ExpectationWork final : public DueWork {
  public:
@@ -55,7 +57,9 @@ class ExpectationWork final : public DueWork {
 
  private:
   [[nodiscard]] std::vector<Expectation> configured();
-  void look_at(const Expectation& expectation, base::Instant occurrence, base::Instant now);
+  /// `missing`: how many were missing at the occurrence before; then, how many at this one.
+  void look_at(const Expectation& expectation, base::Instant occurrence, std::int64_t& missing,
+               base::Instant now);
 
   FileContext context_;
 };

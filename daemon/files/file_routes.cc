@@ -8,6 +8,7 @@
 #include "daemon/files/file_service.h"
 #include "daemon/files/names.h"
 #include "daemon/files/originals.h"
+#include "daemon/files/outbound_watch.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -178,6 +179,19 @@ Response outbound_directory(FileService& files, const Request& request) {
         400, "UNKNOWN_OBJECT",
         "Partner " + partner + " has no object " + object + "; it has " + known + ".");
   }
+  if (const std::string name = value_of(request, "name"); !name.empty()) {
+    if (!is_component(name)) {
+      throw ProblemError(400, "BAD_NAME",
+                         "That is no name for a file: it has '/' or control characters, is '.' or "
+                         "'..', is longer than 255 bytes, or is not UTF-8.");
+    }
+    if (is_not_ready(policy, name)) {
+      throw ProblemError(400, "NAME_MEANS_NOT_READY",
+                         "A file of this name is taken for one that is not ready yet (policy "
+                         "not_ready, or a name that begins with a dot); give it another with "
+                         "--name.");
+    }
+  }
   const Directory directory = Directory::open(files.context().config.get()->files.outbound)
                                   .make(join(partner, object), shared_directory_mode);
   return json_response(200, Json::object({{"directory", directory.path()}}));
@@ -221,7 +235,9 @@ void add_file_routes(Router& router, FileService& files) {
            })
       .describe("The original as it was received or sent, from archive or backup alike")
       .answers(200)
-      .answers(404);
+      .answers(404)
+      .answers(409)
+      .answers(503);
   router
       .add(Method::post, base + "/{id}/retry", Access::privilege("PLATFORM/FILE/EDIT"),
            [&files](const Request& request, const Params& params) {

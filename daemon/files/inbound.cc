@@ -222,8 +222,10 @@ StepResult Inbound::prepare_signature(File& file, const std::string& signed_name
                   "Upload " +
                       split_last(signed_name).name + " and its signature again.");
   }
-  const StepResult waits =
-      wait_for_pair(file, "waits-for-file", "the file that it signs has not come yet", policy);
+  // It publishes nothing, so nothing has to wait for it: it has no place in the line.
+  file.retry_since = base::Instant{};
+  const StepResult waits = wait_for_pair(
+      file, "waits-for-file", "the file that it signs has not come yet, or was refused", policy);
   if (const auto other = find_waiting(context_, file, signed_name); other && offer_) {
     offer_(*other);
   }

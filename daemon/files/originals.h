@@ -1,7 +1,9 @@
 // The bytes of a file as they were received (or sent), wherever they lie now: spool, archive,
 // /Outgoing or backup.
 //
-// Threads: any. Failures: base::SystemError and BackupError; what is not there is a value.
+// Threads: any. Failures: base::SystemError, and ProblemError for who asked: a backup that cannot
+// be read (503), a file that was changed by hand (409, where its size tells: SHA-256 is the
+// reader's to compare). What is not there is a value.
 #pragma once
 
 #include <optional>

@@ -30,7 +30,22 @@ std::int64_t nanoseconds(const struct ::timespec& time) {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
+/// What a folder holds that is in sight.
+bool has_files(const Directory& folder) {
+  const auto names = folder.list();
+  return std::any_of(names.begin(), names.end(),
+                     [](const std::string& name) { return name.front() != '.'; });
+}
+
 }  // namespace
+
+bool is_not_ready(const PartnerPolicy& policy, const std::string& name) {
+  return name.front() == '.' ||
+         std::any_of(policy.not_ready.begin(), policy.not_ready.end(),
+                     [&](const std::string& pattern) {
+                       return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+                     });
+}
 
 OutboundWatch::OutboundWatch(const FileContext& context, Outbound& outbound, FileSink taken)
     : context_(context), outbound_(outbound), taken_(std::move(taken)) {}
@@ -128,13 +143,39 @@ void OutboundWatch::scan() {
       const auto folder = own.find(name);
       if (!folder) continue;
       add_watch(folder->path(), Folder{partner.name, name, false});
-      for (const std::string& file : folder->list()) consider(partner.name, name, file, false);
+      for (const std::string& file : folder->list()) {
+        consider(partner.name, name, file, false);
+        look_for_lost(*folder, join(join(partner.name, name), file), file,
+                      "folders in the folder of an object are not looked into");
+      }
+    }
+  }
+  for (const std::string& name : root.list()) {
+    const bool known = std::any_of(partners.begin(), partners.end(),
+                                   [&](const auto& partner) { return partner.name == name; });
+    if (!known) look_for_lost(root, name, name, "there is no partner of this name");
+    const auto status = root.look(name);
+    if (status && S_ISREG(status->st_mode) && name.front() != '.') {
+      unreadable_.emplace(name, "files belong into the folder of a partner");
     }
   }
   std::string all;
   for (const auto& [path, why] : unreadable_) all += (all.empty() ? "" : "; ") + path + ": " + why;
   context_.health.set("outbound.unreadable", !unreadable_.empty(),
                       "Files wait in the outbound directory that cannot be taken: " + all);
+}
+
+void OutboundWatch::look_for_lost(const Directory& in, const std::string& key,
+                                  const std::string& name, const std::string& why) {
+  if (name.front() == '.') return;
+  try {
+    const auto status = in.look(name);
+    if (!status || !S_ISDIR(status->st_mode)) return;
+    const auto folder = in.find(name);
+    if (folder && has_files(*folder)) unreadable_.emplace(key, why);
+  } catch (const base::Error& error) {
+    unreadable_.emplace(key, error.what());
+  }
 }
 
 void OutboundWatch::read_events() {
@@ -184,11 +225,7 @@ void OutboundWatch::consider(const std::string& partner, const std::string& obje
   try {
     const store::Partner record = context_.partner(partner);
     const PartnerPolicy policy = context_.policy(record, object);
-    const bool not_ready = std::any_of(policy.not_ready.begin(), policy.not_ready.end(),
-                                       [&](const std::string& pattern) {
-                                         return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
-                                       });
-    if (not_ready || name.front() == '.') return;
+    if (is_not_ready(policy, name)) return;
     if (!is_component(name)) throw base::Error("its name is not UTF-8 or has control characters");
     const Directory folder = outbound_.source_directory(partner, object);
     const auto status = folder.look(name);

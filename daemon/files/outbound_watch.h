@@ -23,6 +23,9 @@
 
 namespace sallyport::daemon {
 
+/// Whether a file of this name is left alone until it is renamed.
+[[nodiscard]] bool is_not_ready(const PartnerPolicy& policy, const std::string& name);
+
 class OutboundWatch {
  public:
   /// `taken` gets each file that was taken.
@@ -52,6 +55,9 @@ class OutboundWatch {
   void read_events();
   void consider(const std::string& partner, const std::string& object, const std::string& name,
                 bool was_closed);
+  /// Notes a folder with files in a place where none are taken.
+  void look_for_lost(const Directory& in, const std::string& key, const std::string& name,
+                     const std::string& why);
   [[nodiscard]] bool is_settled(const std::string& key, int fd);
   [[nodiscard]] std::chrono::milliseconds pause() const;
 

@@ -100,7 +100,7 @@ bool Retention::run_pass(base::Instant now) {
 
 void Retention::postpone(File& file, base::Instant now, const std::string& sentence) {
   context_.health.raise("files.changed", "A file cannot move to the backup: " + sentence +
-                                             "; 'sallyportctl files check' lists all of them");
+                                             "; see 'sallyportctl files show " + file.id + "'");
   base::log_error("file.changed", {{"file", file.id}, {"partner", file.partner}}, "{}", sentence);
   file.next_due = now + look_again;
   try {
@@ -163,8 +163,8 @@ void Retention::move_to_backup(File& file, base::Instant now) {
     }
     const auto original = there ? directory->open_file(place.name) : std::nullopt;
     if (!original) {
-      // Somebody removed it by hand. Nothing to move; it stays in the journal as it is.
-      file.next_due.reset();
+      // Somebody removed it by hand; it may be put back. It stays in the journal as it is.
+      file.next_due = now + look_again;
       commit_file(context_, file, "is no longer at " + file.published_as + ": nothing to back up");
       context_.health.raise("files.missing", "A file disappeared before it was backed up: " +
                                                  file.partner + ":" + file.published_as +

@@ -139,6 +139,27 @@ def test_two_partners_may_have_the_same_pgp_key(make_instance, scratch):
     assert row["state"] == "failed" and row["reasonCode"] == "signature-unknown-key", row
 
 
+def test_a_signature_without_its_file_holds_up_nobody(make_instance, scratch):
+    instance = make_instance("--option", "partner.detached_signatures=true")
+    home, fingerprint = instance.env["PARTNER_PGP_HOME"], instance.env["PARTNER_PGP_FINGERPRINT"]
+    data = make(scratch, "absent.csv", "never sent\n")
+    subprocess.run(["gpg", "--homedir", home, "--batch", "--quiet", "--local-user", fingerprint, "--detach-sign", "--output", f"{data}.sig", data], check=True)
+    instance.sftp(f"put {data}.sig /Incoming/Invoices/")
+    wait_for("it waits", lambda: instance.file_named("absent.csv.sig")["reasonCode"] == "waits-for-file")
+    sealed = instance.seal(make(scratch, "next.csv", "next\n"), scratch / "next.csv.pgp")
+    instance.sftp(f"put {sealed} /Incoming/Invoices/")
+    instance.wait_state(sealed.name, "archived")
+    instance.kill("daemon")
+    instance.restart()
+    again = instance.seal(make(scratch, "again.csv", "again\n"), scratch / "again.csv.pgp")
+    instance.sftp(f"put {again} /Incoming/Invoices/")
+    instance.wait_state(again.name, "archived")
+    assert instance.file_named("absent.csv.sig")["state"] == "received"
+    instance.sftp(f"put {data} /Incoming/Invoices/")
+    instance.wait_state("absent.csv", "archived")
+    instance.wait_state("absent.csv.sig", "archived")
+
+
 def test_a_clock_that_jumped_while_files_were_waiting(make_instance, scratch):
     """A file waits for its signature, another for a directory that cannot be made: both go through, once, whatever time it is.
     (A clock that goes back cannot be had here: unit_daemon moves it under what waits.)"""

@@ -145,3 +145,32 @@ def test_what_is_not_collected_is_announced_twice_and_taken_back_after_two_weeks
     back = scratch / "back.pgp"
     instance.ctl("files", "get", row["id"], "-o", back)
     assert unseal(instance, back).stdout == b"nobody came"
+
+
+def test_what_would_never_be_sent_is_refused_or_reported(make_instance, scratch):
+    instance = make_instance()
+    plain = make(scratch, "given.csv")
+    for name in (".hidden.csv", "report.tmp"):
+        assert "not ready" in instance.ctl_fails("send", "acme", plain, "--name", name)
+    for name in ("a/b", "..", "x" * 256):
+        assert "no name for a file" in instance.ctl_fails("send", "acme", plain, "--name", name)
+    longest = "y" * 251
+    instance.ctl("send", "acme", plain, "--name", longest)
+    instance.wait_state(longest, "available")
+    outbound = pathlib.Path(instance.env["OUTBOUND_DIR"])
+    for lost in ("acm/Invoices/a.csv", "top.csv", "acme/Invoices/2026/a.csv"):
+        (outbound / lost).parent.mkdir(parents=True, exist_ok=True)
+        (outbound / lost).write_text("nobody looks here")
+    instance.kill("daemon")
+    instance.restart()
+    lost = lambda: next((c["sentence"] for c in instance.json("status")["health"] if c["name"] == "outbound.unreadable"), "")
+    wait_for("health names them", lambda: all(name in lost() for name in ("acm: there is no partner", "top.csv: ", "acme/Invoices/2026: ")))
+    assert (outbound / "top.csv").exists()
+
+
+def test_a_held_file_says_since_when_it_waits(make_instance, scratch):
+    instance = make_instance()
+    instance.ctl("partner", "create", "beta", "--email", "files@beta.example.org")
+    instance.ctl("send", "beta", make(scratch, "held.csv"))
+    mails = wait_for("it is announced", lambda: mails_about(instance, "held", "held.csv"))
+    assert all("1970" not in m.as_string() for m in mails)

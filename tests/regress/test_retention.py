@@ -119,6 +119,58 @@ def test_a_file_changed_or_removed_by_hand_is_reported_and_holds_up_no_other(mak
     assert (tree / "changed.csv.pgp").read_text() == "something else", "nothing is deleted that cannot be explained"
 
 
+def check_kinds(instance):
+    found = instance.command("ctl", "--json", "files", "check", check=False)
+    return {f["kind"] for f in json.loads(found.stdout)["findings"]}
+
+
+def test_what_lies_in_the_backup_is_not_missing(make_instance, scratch):
+    instance = make_instance()
+    instance.sftp(f"put {make(scratch, 'unsigned.csv')} /Incoming/Invoices/")
+    instance.wait_state("unsigned.csv", "failed")
+    instance.advance("15d")
+    row = wait_for("it has moved", lambda: (instance.file_named("unsigned.csv")["backupAt"] or None) and instance.file_named("unsigned.csv"))
+    assert row["state"] == "failed" and "unsigned" not in instance.sftp("ls /Archive/Failed/Invoices").stdout
+    assert not check_kinds(instance)
+    # A backup that cannot be read says what is the matter.
+    backup = pathlib.Path(instance.env["BACKUP_DIR"])
+    aside = backup.rename(backup.with_name("aside"))
+    backup.mkdir()
+    for refused in (instance.ctl_fails("files", "get", row["id"], "-o", scratch / "x"), instance.ctl_fails("files", "retry", row["id"])):
+        assert "backup" in refused and "internal" not in refused, refused
+    backup.rmdir()
+    aside.rename(backup)
+    instance.ctl("files", "get", row["id"], "-o", scratch / "x")
+
+
+def test_a_file_that_is_put_back_moves_to_the_backup(make_instance, scratch):
+    instance = make_instance()
+    place = instance.dir / "partners" / "acme" / "tree" / "Archive" / "Incoming" / "Invoices" / "away.csv.pgp"
+    _, content = upload(instance, scratch, "away.csv")
+    place.unlink()
+    instance.advance("15d")
+    wait_for("health says so", lambda: health(instance, "files.missing"))
+    instance.kill("daemon")
+    instance.restart()
+    instance.advance("1d")
+    wait_for("and says it after a restart, too", lambda: health(instance, "files.missing"))
+    place.write_bytes(content)
+    instance.advance("1d")
+    instance.wait_state("away.csv.pgp", "backed_up")
+
+
+def test_a_changed_original_is_not_handed_out_as_the_original(make_instance, scratch):
+    instance = make_instance()
+    place = instance.dir / "partners" / "acme" / "tree" / "Archive" / "Incoming" / "Invoices"
+    longer, _ = upload(instance, scratch, "longer.csv")
+    flipped, content = upload(instance, scratch, "flipped.csv")
+    (place / "longer.csv.pgp").write_bytes(b"x" + (place / "longer.csv.pgp").read_bytes())
+    (place / "flipped.csv.pgp").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "not the original" in instance.ctl_fails("files", "get", longer["id"], "-o", scratch / "longer")
+    assert b" 409 " in get_content(instance, longer["id"])[0].splitlines()[0]
+    assert "NOT the original" in instance.ctl_fails("files", "get", flipped["id"], "-o", scratch / "flipped")
+
+
 def test_failed_files_are_retried_from_the_archive_and_from_the_backup(instance, scratch):
     stranger = scratch / "stranger"
     stranger.mkdir(mode=0o700)

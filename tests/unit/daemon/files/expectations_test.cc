@@ -111,6 +111,31 @@ TEST_F(ExpectationsTest, WhatArrivesInTimeIsFineWhateverBecomesOfIt) {
   EXPECT_THAT(missed(), IsEmpty());
 }
 
+TEST_F(ExpectationsTest, WhoIsLateEveryDayIsAnnouncedEveryDay) {
+  for (const char* day : {"24", "25", "26", "27"}) {
+    const std::string date = std::string("2026-11-") + day;
+    gateway.clock.set(at((date + "T06:00:00Z").c_str()));
+    pass();
+    gateway.clock.set(at((date + "T14:00:00Z").c_str()));
+    gateway.upload("Invoices", std::string(day) + ".csv", "12345");
+  }
+  EXPECT_THAT(missed(), SizeIs(8)) << "four days, two recipients";
+}
+
+TEST_F(ExpectationsTest, AfterADayThatWasLeftOutTheNextIsFine) {
+  gateway.clock.set(at("2026-11-24T06:00:00Z"));
+  pass();
+  ASSERT_THAT(missed(), SizeIs(2));
+  for (const char* day : {"25", "26"}) {
+    const std::string date = std::string("2026-11-") + day;
+    gateway.clock.set(at((date + "T05:00:00Z").c_str()));
+    gateway.upload("Invoices", std::string(day) + ".csv", "12345");
+    gateway.clock.set(at((date + "T06:00:00Z").c_str()));
+    pass();
+  }
+  EXPECT_THAT(missed(), SizeIs(2));
+}
+
 TEST_F(ExpectationsTest, OccurrencesWhileTheDaemonWasDownAreLookedAtLater) {
   gateway.clock.set(at("2026-11-27T12:00:00Z"));
   pass();
