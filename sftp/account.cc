@@ -75,6 +75,12 @@ void Throttle::spend(std::uint64_t bytes, std::chrono::steady_clock::time_point 
   tokens_ -= static_cast<double>(bytes);
 }
 
+std::uint64_t Throttle::bytes_in(std::chrono::milliseconds time, std::uint64_t least) const {
+  if (rate_ == unlimited) return unlimited;
+  const double bytes = static_cast<double>(rate_) * static_cast<double>(time.count()) / 1000;
+  return std::max(least, static_cast<std::uint64_t>(bytes));
+}
+
 std::chrono::milliseconds Throttle::wait(std::chrono::steady_clock::time_point now) {
   if (rate_ == unlimited) return std::chrono::milliseconds{0};
   refill(now);

@@ -43,9 +43,11 @@ class Throttle {
   explicit Throttle(std::uint64_t bytes_per_second) : rate_(bytes_per_second) {}
 
   [[nodiscard]] bool limits() const { return rate_ != unlimited; }
-  [[nodiscard]] bool exhausted() {
-    return limits() && wait(std::chrono::steady_clock::now()).count() > 0;
-  }
+  /// As the last spend() or wait() left it: whoever is told so is sure that the next wait() is,
+  /// too.
+  [[nodiscard]] bool exhausted() const { return tokens_ < 0; }
+  /// At that rate and over that time; at least `least`.
+  [[nodiscard]] std::uint64_t bytes_in(std::chrono::milliseconds time, std::uint64_t least) const;
   void spend(std::uint64_t bytes, std::chrono::steady_clock::time_point now);
   /// How long to wait before the next byte.
   [[nodiscard]] std::chrono::milliseconds wait(std::chrono::steady_clock::time_point now);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "sftp/interrupt.h"
+
 namespace sallyport::sftp {
 namespace {
 
@@ -28,6 +30,8 @@ constexpr std::uint64_t last_sample_at = 16 * 1024;
 constexpr std::uint32_t fastest_peer = 1500;
 constexpr std::chrono::microseconds worth_a_pause{250};
 constexpr std::chrono::microseconds longest_pause{1000};
+
+constexpr std::uint32_t first_write_seconds = 2;
 
 // Where ssh_channel_read_timeout() puts what it has: as large as the window, touched only as far as
 // something comes. One for all channels of the process.
@@ -59,7 +63,7 @@ Channel::Channel(ssh_channel channel, SessionContext& context, Activity& activit
     static_cast<Channel*>(self)->on_end();
   };
   callbacks_.channel_close_function = [](ssh_session, ssh_channel, void* self) {
-    static_cast<Channel*>(self)->on_end();
+    static_cast<Channel*>(self)->on_close();
   };
   callbacks_.channel_subsystem_request_function = [](ssh_session, ssh_channel, const char* name,
                                                      void* self) {
@@ -95,18 +99,24 @@ void Channel::on_end() {
   peer_done_ = true;
 }
 
+void Channel::on_close() {
+  peer_done_ = peer_closed_ = true;
+}
+
 std::uint32_t Channel::on_data(std::span<const std::uint8_t> data) {
   activity_.seen = true;
   time_round_trip(data.size());
+  // libssh takes what comes, within the window or not.
+  if (data.size() > 2 * static_cast<std::size_t>(window_) + usual_window) activity_.flooded = true;
   if (!session_ || closing_ || activity_.failed) return static_cast<std::uint32_t>(data.size());
   try {
     const std::size_t taken = complete_carry(data);
     // What is left in libssh's buffer counts against the window: that is how a peer is stopped that
     // does not take its replies, or has used up its bandwidth.
     left_behind_ = taken < data.size();
-    if (!carry_.empty() || session_->held_back()) return static_cast<std::uint32_t>(taken);
+    if (!carry_.empty()) return static_cast<std::uint32_t>(taken);
     const std::size_t consumed = session_->consume(data.subspan(taken));
-    left_behind_ = session_->held_back();
+    left_behind_ = session_->stopped_early();
     received_since_widening_ += taken + consumed;
     return static_cast<std::uint32_t>(taken + consumed);
   } catch (const std::exception&) {
@@ -116,8 +126,10 @@ std::uint32_t Channel::on_data(std::span<const std::uint8_t> data) {
 }
 
 bool Channel::consume_carry() {
-  if (carry_.empty() || session_->held_back()) return false;
+  held_ = false;
+  if (carry_.empty()) return false;
   const std::size_t consumed = session_->consume(carry_);
+  held_ = session_->stopped_early();
   carry_.erase(carry_.begin(), carry_.begin() + static_cast<std::ptrdiff_t>(consumed));
   if (carry_.empty()) carry_.shrink_to_fit();
   return consumed > 0;
@@ -126,19 +138,18 @@ bool Channel::consume_carry() {
 // No new data need come for what waits in the carry, or in libssh behind it.
 bool Channel::go_on() {
   bool did = consume_carry();
-  if (!left_behind_ || session_->held_back() || session_->broken()) return did;
-  left_behind_ = false;
-  take_buffered();
+  if (!left_behind_ || held_ || session_->held_back() || session_->broken()) return did;
+  // All of it as a rule: libssh offers a new window after each look, whatever it still holds.
+  left_behind_ = take_buffered(usual_window);
   did = consume_carry() || did;
-  left_behind_ = left_behind_ || session_->held_back();
-  return did;
+  return did || left_behind_;
 }
 
 // Adds to the carry what its last packet lacks, and no more: what follows is handled where it lies.
 std::size_t Channel::complete_carry(std::span<const std::uint8_t> data) {
   std::size_t taken = 0;
   (void)consume_carry();
-  while (!carry_.empty() && !session_->held_back() && !session_->broken() && taken < data.size()) {
+  while (!carry_.empty() && !held_ && !session_->broken() && taken < data.size()) {
     const std::size_t count = std::min(missing_bytes(carry_), data.size() - taken);
     const auto piece = data.subspan(taken, count);
     carry_.insert(carry_.end(), piece.begin(), piece.end());
@@ -148,14 +159,16 @@ std::size_t Channel::complete_carry(std::span<const std::uint8_t> data) {
   return taken;
 }
 
-// Takes what libssh holds because the session was held back, or because a packet is incomplete.
-void Channel::take_buffered() {
+// Takes what libssh holds because requests were held back, or because a packet is incomplete. True
+// if it may hold more.
+bool Channel::take_buffered(std::uint32_t most) {
   std::uint8_t* area = read_area();
-  if (area == nullptr) return;
-  const int count = ssh_channel_read_timeout(channel_, area, window_, 0, 0);
-  if (count <= 0) return;
+  if (area == nullptr) return false;
+  const int count = ssh_channel_read_timeout(channel_, area, most, 0, 0);
+  if (count <= 0) return false;
   carry_.insert(carry_.end(), area, area + count);
   received_since_widening_ += static_cast<std::uint64_t>(count);
+  return static_cast<std::uint32_t>(count) == most;
 }
 
 void Channel::time_round_trip(std::size_t received) {
@@ -166,18 +179,26 @@ void Channel::time_round_trip(std::size_t received) {
   answered_.reset();
   if (received_ < last_sample_at || round_trip_ > std::chrono::hours{1}) return;
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(round_trip_).count();
-  window_ = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
-      static_cast<std::uint64_t>(ms) * line_bytes_per_ms, usual_window, widest_window));
+  window_ = static_cast<std::uint32_t>(
+      std::min(std::clamp<std::uint64_t>(static_cast<std::uint64_t>(ms) * line_bytes_per_ms,
+                                         usual_window, widest_window),
+               context_.throttle.bytes_in(std::chrono::milliseconds{ms}, usual_window)));
 }
 
 // Asking for more than the window holds makes libssh widen it.
 void Channel::widen_window() {
   if (window_ == usual_window || received_since_widening_ < window_ / 4 || left_behind_) return;
   received_since_widening_ = 0;
-  take_buffered();
+  (void)take_buffered(window_);
 }
 
 bool Channel::send() {
+  if (peer_closed_) {
+    sending_.clear();
+    sent_ = 0;
+    session_->replies().clear();
+    return false;
+  }
   if (sent_ == sending_.size()) {
     sending_.clear();
     sent_ = 0;
@@ -189,8 +210,13 @@ bool Channel::send() {
   const std::size_t count = std::min<std::size_t>(room, sending_.size() - sent_);
   // What the socket has not taken libssh would put aside, without end.
   if (count == 0 || output_waits(ssh_channel_get_session(channel_))) return false;
+  // A channel of messages that hold nothing makes libssh write for ever, and does not tell so. A
+  // first answer takes no time otherwise.
+  if (!has_sent_) set_limit_of_a_call(first_write_seconds);
   const int written =
       ssh_channel_write(channel_, sending_.data() + sent_, static_cast<std::uint32_t>(count));
+  if (!has_sent_) set_limit_of_a_call(0);
+  has_sent_ = has_sent_ || written > 0;
   if (written < 0) {
     peer_done_ = true;
     sent_ = sending_.size();
@@ -199,6 +225,8 @@ bool Channel::send() {
   rekeying_ = written == 0;
   if (rekeying_) return false;
   sent_ += static_cast<std::size_t>(written);
+  // Only who takes answers gets any: who downloads for long has asked for all of it before.
+  activity_.seen = true;
   if (received_ < last_sample_at && drained()) answered_ = std::chrono::steady_clock::now();
   return true;
 }
@@ -225,13 +253,13 @@ bool Channel::pump() {
   bool busy = send();
   busy = go_on() || busy;
   widen_window();
-  if (session_->broken() || (peer_done_ && drained() && !busy && !left_behind_)) {
+  if (session_->broken() || (peer_done_ && drained() && !busy && !left_behind_ && !held_)) {
     closing_ = true;
     session_->finish();
     if (ssh_channel_is_open(channel_)) {
       ssh_channel_request_send_exit_status(channel_, session_->broken() ? 1 : 0);
-      close();
     }
+    close();
     return false;
   }
   // Without room in the peer's window and in the socket there is nothing to do but to wait.
@@ -246,7 +274,7 @@ void Channel::close() {
 }
 
 bool Channel::closed() const {
-  return closing_ && ssh_channel_is_closed(channel_);
+  return closing_ && peer_closed_;
 }
 
 void Channel::finish() {

@@ -24,7 +24,8 @@ namespace sallyport::sftp {
 struct Activity {
   bool seen = false;  ///< something came since the connection looked
   std::chrono::steady_clock::time_point last;
-  bool failed = false;  ///< the daemon is gone
+  bool failed = false;   ///< the daemon is gone
+  bool flooded = false;  ///< the peer sends more than it was allowed to
 };
 
 /// True while something that was given to libssh waits for the socket to take it.
@@ -44,7 +45,7 @@ class Channel {
   /// How long the peer has enough to do: more is ready for it, but its window is shut. Zero if it
   /// may be waiting for us.
   [[nodiscard]] std::chrono::microseconds peer_is_busy_for() const;
-  /// True when both sides are done with it.
+  /// True when both sides have closed it.
   [[nodiscard]] bool closed() const;
   /// The connection ends: open uploads become partials.
   void finish();
@@ -53,11 +54,12 @@ class Channel {
   std::uint32_t on_data(std::span<const std::uint8_t> data);
   int on_subsystem(std::string_view name);
   void on_end();
+  void on_close();
 
   bool consume_carry();
   bool go_on();
   std::size_t complete_carry(std::span<const std::uint8_t> data);
-  void take_buffered();
+  bool take_buffered(std::uint32_t most);
   void time_round_trip(std::size_t received);
   void widen_window();
   bool send();
@@ -70,6 +72,7 @@ class Channel {
   ssh_channel_callbacks_struct callbacks_{};
   std::optional<Session> session_;
   std::vector<std::uint8_t> carry_;  ///< requests taken from libssh that could not be handled yet
+  bool held_ = false;                ///< requests of the carry are held back
   bool left_behind_ = false;         ///< libssh may hold requests, too
   ReplyBuffer sending_;
   std::size_t sent_ = 0;
@@ -80,7 +83,9 @@ class Channel {
   std::uint32_t window_;
   std::uint32_t peer_window_ = 0;  ///< the widest that has been seen
   bool rekeying_ = false;          ///< as the last attempt to send found
+  bool has_sent_ = false;
   bool peer_done_ = false;
+  bool peer_closed_ = false;  ///< and takes nothing more
   bool closing_ = false;
 };
 

@@ -217,6 +217,7 @@ class Connection {
 
   [[nodiscard]] std::string last_word(const std::string& reason) {
     if (reason == "idle") return "The session was idle for too long";
+    if (reason == "flooded") return "You sent more than the window of a channel holds";
     if (!broker_->ended()) return {};
     return broker_->end_sentence().empty() ? "The service is temporarily unavailable"
                                            : broker_->end_sentence();
@@ -229,9 +230,12 @@ class Connection {
     bool streaming = false;
     for (std::uint32_t round = 1;; ++round) {
       bool busy = false;
+      const bool let_through = !context_->throttle.exhausted();
       for (const auto& channel : channels_) busy = channel->pump() || busy;
       close_finished_channels();
+      if (let_through && context_->throttle.exhausted()) take_turns();
       if (told_to_stop()) return "stopped";
+      if (activity_.flooded) return "flooded";
       if (activity_.failed) throw BrokerError("The daemon has ended this session.");
       int timeout = 0;
       if (!streaming) {
@@ -242,13 +246,14 @@ class Connection {
         if (activity_.seen || takes_output()) activity_.last = now;
         activity_.seen = false;
         // Meanwhile requests are left where they are; all else goes on, and a hang-up is seen.
+        const bool exhausted = context_->throttle.exhausted();
         const auto throttled = context_->throttle.wait(now);
-        if (throttled.count() > 0) activity_.last = now;
+        if (exhausted) activity_.last = now;
         const auto idle = idle_left(now);
         if (idle.count() <= 0) return "idle";
         if (!busy) {
           if (const auto pause = pause_of_peers(); pause.count() > 0) wait_for_daemon(pause);
-          const auto longest = throttled.count() > 0 ? throttled : idle;
+          const auto longest = exhausted ? throttled : idle;
           timeout = static_cast<int>(std::min<std::int64_t>(longest.count() + 1, 3600 * 1000));
           wait_awake(now);
         }
@@ -264,6 +269,12 @@ class Connection {
       // many.
       if (std::exchange(daemon_spoke_, false) && broker_->ended()) return "daemon";
     }
+  }
+
+  // Who was first when the bandwidth was let through is last the next time.
+  void take_turns() {
+    if (channels_.size() > 1)
+      std::rotate(channels_.begin(), channels_.begin() + 1, channels_.end());
   }
 
   // Who is sent a large answer over a slow line has nothing to ask meanwhile.
@@ -300,9 +311,9 @@ class Connection {
   }
 
   [[nodiscard]] std::chrono::microseconds pause_of_peers() const {
-    std::chrono::microseconds pause{};
-    for (const auto& channel : channels_) pause = std::max(pause, channel->peer_is_busy_for());
-    return pause;
+    // With several, one may have time while another waits for an answer.
+    if (channels_.size() != 1) return {};
+    return channels_.front()->peer_is_busy_for();
   }
 
   void wait_for_daemon(std::chrono::microseconds time) {

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <initializer_list>
@@ -13,9 +14,11 @@ namespace {
 volatile sig_atomic_t peer = -1;
 volatile sig_atomic_t grace_over = 0;
 volatile sig_atomic_t stopped = 0;
+volatile sig_atomic_t in_a_call = 0;
 
 void on_signal(int number) {
   const int error = errno;
+  if (number == SIGALRM && in_a_call != 0) ::_exit(1);
   if (number == SIGALRM) grace_over = 1;
   if (number == SIGTERM) stopped = 1;
   ::shutdown(peer, SHUT_RDWR);
@@ -36,6 +39,11 @@ void set_grace(std::uint32_t seconds) {
   itimerval timer{};
   timer.it_value.tv_sec = static_cast<time_t>(seconds);
   ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+void set_limit_of_a_call(std::uint32_t seconds) {
+  in_a_call = seconds > 0 ? 1 : 0;
+  set_grace(seconds);
 }
 
 bool grace_is_over() {

@@ -13,6 +13,9 @@ namespace sallyport::sftp {
 void catch_interrupts(int peer_socket);
 /// SIGALRM in so many seconds; 0 takes it back.
 void set_grace(std::uint32_t seconds);
+/// Around a call that might never return, whatever becomes of the socket: after so many seconds the
+/// process ends. 0 takes it back, and a grace with it.
+void set_limit_of_a_call(std::uint32_t seconds);
 
 [[nodiscard]] bool grace_is_over();
 [[nodiscard]] bool told_to_stop();

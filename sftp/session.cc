@@ -83,7 +83,10 @@ Session::~Session() {
 
 std::size_t Session::consume(std::span<const std::uint8_t> stream) {
   std::size_t consumed = 0;
-  while (!broken_ && !held_back()) {
+  stopped_early_ = false;
+  while (!broken_) {
+    stopped_early_ = held_back();
+    if (stopped_early_) break;
     const Frame frame = next_frame(stream.subspan(consumed));
     if (frame.what == Frame::What::incomplete) break;
     if (frame.what == Frame::What::malformed) {

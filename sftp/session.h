@@ -89,6 +89,8 @@ class Session {
   /// Handles the requests that lie complete in `stream` and returns how many bytes that were. Stops
   /// early when it has to be held back.
   [[nodiscard]] std::size_t consume(std::span<const std::uint8_t> stream);
+  /// True if the last consume() did, or had nothing left to look at but would have.
+  [[nodiscard]] bool stopped_early() const { return stopped_early_; }
   /// True after a packet that cannot be answered: the channel has to be closed.
   [[nodiscard]] bool broken() const { return broken_; }
   /// True while requests must wait: enough replies lie here to be sent, or the bandwidth is used
@@ -234,6 +236,7 @@ class Session {
   std::vector<std::unique_ptr<Handle>> handles_;
   bool initialised_ = false;
   bool broken_ = false;
+  bool stopped_early_ = false;
 };
 
 }  // namespace sallyport::sftp

@@ -203,11 +203,11 @@ class Wire:
         return self
 
     # ------------------------------------------------------------------ channels
-    def open_channel(self, kind="session", *more, window=WINDOW):
+    def open_channel(self, kind="session", *more, window=WINDOW, largest=32768):
         """(its number, "") or (None, why not)."""
         number = len(self.channels)
         self.channels[number] = Channel()
-        self.send(CHANNEL_OPEN, kind, number, window, 32768, *more)
+        self.send(CHANNEL_OPEN, kind, number, window, largest, *more)
         answer, message = self.next()
         assert message.get_int() == number
         if answer == CHANNEL_OPEN_FAILURE:

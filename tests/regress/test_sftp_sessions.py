@@ -8,8 +8,9 @@ import time
 import pytest
 
 from conftest import Instance, wait_for
-from ssh_wire import (CHANNEL_CLOSE, CHANNEL_EOF, CHANNEL_OPEN, EXTENDED, F_CREAT, F_READ, F_TRUNC, F_WRITE, FSETSTAT, OK, READ, REALPATH,
-                      STATUS, U64, WRITE, Gone, Wire, children, request, state_of, timed_session)
+from ssh_wire import (CHANNEL_CLOSE, CHANNEL_DATA, CHANNEL_EOF, CHANNEL_OPEN, CHANNEL_WINDOW_ADJUST, EXTENDED, F_CREAT, F_READ, F_TRUNC,
+                      F_WRITE, FSETSTAT, INIT, OK, READ, REALPATH, STATUS, U64, WRITE, Gone, Raw, Wire, children, packed, request, state_of,
+                      timed_session)
 
 # ---------------------------------------------------------------- bandwidth
 
@@ -86,6 +87,95 @@ def test_what_crosses_no_wire_costs_no_bandwidth(slow_instance):
     assert {"copy", "source"} <= set(sftp.list("/Shared"))
     assert time.monotonic() - start < 60, "32 MiB would take more than five minutes"
     sftp.wire.close()
+
+
+def test_the_bandwidth_is_shared_by_the_channels_of_a_connection(slow_instance):
+    wire = Wire(slow_instance).login()
+    channels = [wire.sftp(), wire.sftp()]
+    handle = channels[0].open("/Shared/share", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    channels[0].write(handle, 0, os.urandom(32_768))
+    for greedy, modest in (channels, channels[::-1]):
+        handle = greedy.open("/Shared/share")
+        greedy.raw(b"".join(request(READ, number, handle, U64(0), 32_768) for number in range(60)))
+        modest.send(REALPATH, "/")
+        modest.reply(5)
+        for _ in range(60):
+            greedy.reply(30)
+    wire.close()
+
+
+def test_what_waits_for_bandwidth_is_answered_before_the_channel_ends(slow_instance):
+    wire = Wire(slow_instance).login()
+    sftp = wire.sftp()
+    handle = sftp.open("/Shared/last", F_WRITE | F_CREAT | F_TRUNC | F_READ)
+    sftp.write(handle, 0, b"x" * 8192)
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), 1 + number % 8192) for number in range(0, 80_000, 997)))
+    sftp.raw(request(WRITE, 99_999, handle, U64(8192), b"the end"))
+    wire.send(CHANNEL_EOF, sftp.channel.remote)
+    answers = 0
+    while sftp.reply(30):
+        answers += 1
+    assert answers == len(range(0, 80_000, 997)) + 1 and sftp.channel.exit_status == 0
+    assert wire.sftp().get("/Shared/last").endswith(b"the end")
+    wire.close()
+
+
+# ---------------------------------------------------------------- channels
+
+def test_who_takes_a_long_download_slowly_is_not_idle(stubborn_instance):
+    """All is asked for at once, as paramiko's prefetch does: nothing but the window of the channel comes from it later."""
+    wire = Wire(stubborn_instance).login()
+    wire.sftp().put("/Shared/slow", os.urandom(1 << 20))
+    sftp = wire.sftp(window=65_536)
+    handle = sftp.open("/Shared/slow")
+    sftp.raw(b"".join(request(READ, number, handle, U64(0), 32_768) for number in range(200)))
+    end = time.monotonic() + 11
+    while time.monotonic() < end:
+        wire.wait(lambda: sftp.channel.data, 5)
+        count = len(sftp.channel.data)
+        sftp.channel.data.clear()
+        wire.send(CHANNEL_WINDOW_ADJUST, sftp.channel.remote, count)
+        time.sleep(0.3)  # the speed of its line
+    assert wire.sftp().list("/"), "it is there still"
+    wire.close()
+
+
+def test_a_close_in_the_middle_of_a_download_is_answered(stubborn_instance):
+    wire = Wire(stubborn_instance).login()
+    first = wire.sftp()
+    first.put("/Shared/long", os.urandom(1 << 20))
+    wire.send(CHANNEL_CLOSE, first.channel.remote)
+    for _ in range(25):  # more than a connection has channels
+        sftp = wire.sftp(window=65_536)
+        handle = sftp.open("/Shared/long")
+        sftp.raw(b"".join(request(READ, number, handle, U64(0), 32_768) for number in range(20)))
+        wire.wait(lambda: len(sftp.channel.data) > 60_000)  # the rest was taken by answers before
+        wire.send(CHANNEL_CLOSE, sftp.channel.remote)
+        wire.wait(lambda: sftp.channel.closed)
+    wire.close()
+
+
+def test_a_channel_of_messages_that_hold_nothing_ends_its_session(instance):
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    wire = Wire(instance).login()
+    number, _ = wire.open_channel(largest=10)
+    assert wire.request(number, "subsystem", "sftp")
+    wire.data(number, packed(5, Raw([INIT]), 3))
+    wait_for("its session has ended", lambda: not children(front), 5)
+    wire.close()
+    assert timed_session(instance) < 10
+
+
+def test_who_sends_more_than_the_window_is_told_and_put_out(slow_instance):
+    wire = Wire(slow_instance).login()
+    sftp = wire.sftp()
+    handle = sftp.open("/Shared/flood", F_WRITE | F_CREAT | F_TRUNC)
+    piece = request(WRITE, 1, handle, U64(0), b"x" * 32_000)
+    for _ in range(400):
+        wire.send(CHANNEL_DATA, sftp.channel.remote, piece)
+    assert "window" in wire.ended(10)
+    wire.close()
 
 
 # ---------------------------------------------------------------- those who will not go
