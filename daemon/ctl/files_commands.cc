@@ -206,8 +206,10 @@ void get_content(Context& context, const std::string& id, const std::string& out
 void retry_file(Context& context, const std::string& id) {
   const Reply reply = context.post(context.org_path("/files/" + encode(id) + "/retry"));
   if (context.print_json(reply)) return;
-  context.line("File " + id + " goes through the pipeline again; 'sallyportctl files show " + id +
-               "' tells what becomes of it.");
+  const bool failed = text_of(parse_json(reply.body), "state") == "received";
+  context.line((failed ? "File " + id + " goes through the pipeline again"
+                       : "What was given up for file " + id + " is tried again") +
+               "; 'sallyportctl files show " + id + "' tells what becomes of it.");
 }
 
 void check_files(Context& context) {

@@ -4,6 +4,7 @@
 
 #include "base/file_io.h"
 #include "base/log.h"
+#include "daemon/files/after_delivery.h"
 #include "daemon/files/names.h"
 #include "daemon/files/originals.h"
 #include "daemon/files/reason_note.h"
@@ -97,10 +98,39 @@ void FileService::bring_back(const File& file) const {
   }
 }
 
+bool FileService::retry_tasks(const File& file, const Caller& caller) {
+  const base::Instant now = context_.now();
+  bool any = false;
+  context_.store.write([&](Unit& unit) {
+    const auto kinds = given_up_tasks(unit, file.id);
+    any = !kinds.empty();
+    if (!any) return;
+    add_tasks_again(unit, file, kinds, caller.actor(), now);
+    record_retry(unit, file, caller);
+  });
+  if (any) {
+    context_.health.clear("files.given_up");
+    context_.waker.wake("file-tasks");
+  }
+  return any;
+}
+
+void FileService::record_retry(Unit& unit, const File& file, const Caller& caller) const {
+  ActivityEntry entry;
+  entry.actor = caller.actor();
+  entry.source = caller.source;
+  entry.operation = "RETRY";
+  entry.resource_type = "FILE";
+  entry.resource_id = file.id;
+  entry.resource_name = file.name;
+  context_.activity.append(unit, entry);
+}
+
 File FileService::retry(const std::string& id, const Caller& caller) {
   const std::string actor = caller.actor();
   auto file = context_.store.read([&](Unit& unit) { return store::find_file(unit, id); });
   if (!file) throw ProblemError(404, "FILE_NOT_FOUND", "There is no file " + id + ".");
+  if (file->state != FileState::failed && retry_tasks(*file, caller)) return *file;
   if (file->state != FileState::failed) {
     throw ProblemError(409, "FILE_NOT_FAILED",
                        "Only failed files can be retried; this one is " +
@@ -119,14 +149,7 @@ File FileService::retry(const std::string& id, const Caller& caller) {
       throw ProblemError(409, "FILE_CHANGED", "Somebody else is working on this file.");
     }
     store::insert_file_step(unit, {file->id, file->state, now, "retried by " + actor});
-    ActivityEntry entry;
-    entry.actor = actor;
-    entry.source = caller.source;
-    entry.operation = "RETRY";
-    entry.resource_type = "FILE";
-    entry.resource_id = file->id;
-    entry.resource_name = file->name;
-    context_.activity.append(unit, entry);
+    record_retry(unit, *file, caller);
   });
   ++file->version;
   if (const auto parked =

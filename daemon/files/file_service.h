@@ -47,11 +47,14 @@ class FileService {
   [[nodiscard]] const FileContext& context() const { return context_; }
   [[nodiscard]] Pipeline& pipeline() { return pipeline_; }
   [[nodiscard]] CheckReport check() { return Check(context_).check(); }
-  /// A failed file goes through the pipeline again, at the end of its line.
+  /// A failed file goes through the pipeline again, at the end of its line. Of another one, the
+  /// hook, webhook or receipt that was given up is tried again.
   [[nodiscard]] store::File retry(const std::string& id, const Caller& caller);
 
  private:
   void bring_back(const store::File& file) const;
+  [[nodiscard]] bool retry_tasks(const store::File& file, const Caller& caller);
+  void record_retry(store::Unit& unit, const store::File& file, const Caller& caller) const;
 
   FileContext context_;
   Inbound inbound_;

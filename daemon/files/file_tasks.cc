@@ -1,4 +1,5 @@
 #include "daemon/files/file_tasks.h"
+#include "daemon/files/after_delivery.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -132,9 +133,9 @@ void FileTasks::record(const FileTask& task, const std::string& trouble) {
     }
     store::delete_file_task(unit, task.file_id, task.kind);
     if (const auto file = store::find_file(unit, task.file_id)) {
-      store::insert_file_step(unit,
-                              {task.file_id, file->state, now,
-                               task.kind + (trouble.empty() ? " done" : " given up: " + trouble)});
+      store::insert_file_step(
+          unit, {task.file_id, file->state, now,
+                 task.kind + (trouble.empty() ? " done" : std::string(given_up) + trouble)});
     }
   });
   const std::string condition = "files." + task.kind;
@@ -146,6 +147,12 @@ void FileTasks::record(const FileTask& task, const std::string& trouble) {
                     "the {} of file {} {}: {}", task.kind, task.file_id,
                     gives_up ? "is given up" : "is tried again", trouble);
   context_.health.raise(condition, "The " + task.kind + " of a file fails: " + trouble);
+  if (gives_up) {
+    context_.health.raise("files.given_up", "The " + task.kind + " of file " + task.file_id +
+                                                " was given up after two days; 'sallyportctl files "
+                                                "retry " +
+                                                task.file_id + "' tries it again");
+  }
 }
 
 std::optional<base::Instant> FileTasks::earliest() {

@@ -1,7 +1,7 @@
 // Does what after_delivery.h records: hooks, webhooks and receipts, by a few threads of its own, so
 // that a hook that hangs holds up neither files nor the other tasks. At least once each; retried
 // with pauses from 10 s to 1 h for two days, then given up with a health condition and a step of
-// the file's history.
+// the file's history; 'sallyportctl files retry' tries it again (after_delivery.h).
 //
 // Threads: start() and stop() by the owner; passes by the scheduler.
 #pragma once

@@ -72,6 +72,23 @@ Json difference(Json before, Json after) {
   return Json::object({{"old", std::move(before)}, {"new", std::move(after)}});
 }
 
+// A misspelt object would leave the files of the right one as they were, unprotected perhaps.
+void refuse_new_unknown_objects(const Config& config, const store::Partner& partner,
+                                const std::string& policies_before) {
+  if (partner.policies.empty() || partner.policies == policies_before) return;
+  const auto& known = policy_for(config, partner).objects;
+  const Json before = parse_json(policies_before.empty() ? "{}" : policies_before);
+  const Json after = parse_json(partner.policies);
+  const auto* objects = after["per_object"].if_object();
+  if (objects == nullptr) return;
+  for (const auto& object : *objects) {
+    if (std::find(known.begin(), known.end(), object.first) != known.end()) continue;
+    if (before["per_object"].find(object.first) != nullptr) continue;  // was so before
+    refuse("UNKNOWN_OBJECT", fmt::format("Partner {} has no object {}; it has {}.", partner.name,
+                                         object.first, fmt::join(known, ", ")));
+  }
+}
+
 // Writes what the input holds into the partner; returns what changed.
 Json apply_input(const PartnerInput& input, store::Partner& partner) {
   Json changes = Json::object();
@@ -221,9 +238,13 @@ PartnerView PartnerService::change(const Caller& caller, const std::string& name
 
 PartnerView PartnerService::update(const Caller& caller, const std::string& name,
                                    const PartnerInput& input) {
-  PartnerView view = change(caller, name, "UPDATE",
-                            [&](store::Partner& partner) { return apply_input(input, partner); });
   const auto config = parts_.config.get();
+  PartnerView view = change(caller, name, "UPDATE", [&](store::Partner& partner) {
+    const std::string before = partner.policies;
+    Json changes = apply_input(input, partner);
+    refuse_new_unknown_objects(*config, partner, before);
+    return changes;
+  });
   if (config->gateway.enabled) {
     make_partner_directories(*config, name, policy_for(*config, view.partner));
   }

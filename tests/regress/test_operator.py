@@ -439,3 +439,9 @@ words=({' '.join(shlex.quote(w) for w in words)}); CURRENT={len(words)}; _sallyp
                                               "complete -C 'sallyportctl --json key list --st'; complete -C 'sallyportctl pg'")
     assert result.returncode == 0 and result.stderr == ""
     assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["add", "--status", "pgp"]
+
+
+def test_a_misspelt_object_is_refused_where_it_would_protect_nothing(make_instance):
+    instance = make_instance()
+    assert "it has Users" in instance.ctl_fails("partner", "set", "acme", "encryption", "required", "--object", "Invioces")
+    instance.ctl("partner", "set", "acme", "encryption", "required", "--object", "Invoices")

@@ -8,10 +8,12 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "daemon/files/after_delivery.h"
 #include "daemon/files/backup.h"
 #include "daemon/files/file_tasks.h"
 #include "daemon/files/originals.h"
 #include "daemon/files/waiting_files.h"
+#include "daemon/http/router.h"
 #include "gateway.h"
 
 namespace sallyport::daemon::test {
@@ -141,8 +143,13 @@ TEST_F(RetentionTest, AFileThatSomebodyRemovedByHandIsReportedAndDoesNotBlock) {
   pass();
   EXPECT_EQ(gateway.file(there).state, FileState::backed_up);
   EXPECT_EQ(gateway.file(gone).state, FileState::archived);
-  EXPECT_FALSE(gateway.file(gone).next_due);
   EXPECT_EQ(gateway.health.list().at(0).name, "files.missing");
+  // It may be put back: it is looked at again a day later.
+  EXPECT_EQ(gateway.file(gone).next_due, gateway.clock.now() + base::Seconds{86400});
+  write_file(gateway.tree() / "Archive/Incoming/Invoices/gone.csv", "a");
+  gateway.clock.set(gateway.clock.now() + base::Seconds{86400});
+  pass();
+  EXPECT_EQ(gateway.file(gone).state, FileState::backed_up);
 }
 
 TEST_F(RetentionTest, ADamagedBackupIsNoticedWhenItIsRead) {
@@ -152,9 +159,9 @@ TEST_F(RetentionTest, ADamagedBackupIsNoticedWhenItIsRead) {
   pass();
   const std::string copy = files_below(gateway.root() / "backup").at(0);
   write_file(gateway.root() / "backup" / copy, "b");
-  EXPECT_THROW(read_original(gateway, id), BackupError);
+  EXPECT_THROW(read_original(gateway, id), ProblemError);
   fs::remove(gateway.root() / "backup" / copy);
-  EXPECT_THROW(read_original(gateway, id), BackupError);
+  EXPECT_THROW(read_original(gateway, id), ProblemError);
 }
 
 TEST_F(RetentionTest, AFileThatWasChangedHoldsUpNoOther) {
@@ -291,6 +298,31 @@ TEST_F(TasksTest, AHookGetsTheFactsInItsEnvironmentAndNothingElse) {
   EXPECT_THAT(pending(gateway, id), IsEmpty());
 }
 
+TEST_F(TasksTest, WhatWasGivenUpIsToldAndTriedAgainWhenAsked) {
+  Gateway gateway(with_a_hook_that_fails);
+  FileTasks tasks(*gateway.context);
+  const std::string id = delivered_with_a_task(gateway, tasks);
+  gateway.clock.set(gateway.clock.now() + base::Seconds{2 * 86400});
+  run(gateway, tasks);
+  EXPECT_THAT(pending(gateway, id), IsEmpty());
+  bool told = false;
+  for (const auto& condition : gateway.health.list()) told |= condition.name == "files.given_up";
+  EXPECT_TRUE(told);
+  const auto again = [&] {
+    return gateway.real_store->write([&](store::Unit& unit) {
+      const auto kinds = given_up_tasks(unit, id);
+      add_tasks_again(unit, *store::find_file(unit, id), kinds, "ops", gateway.clock.now());
+      return kinds;
+    });
+  };
+  EXPECT_EQ(again(), std::vector<std::string>{"hook"});
+  EXPECT_THAT(pending(gateway, id), SizeIs(1));
+  EXPECT_THAT(again(), IsEmpty()) << "once";
+  gateway.clock.set(gateway.clock.now() + base::Seconds{2 * 86400});
+  run(gateway, tasks);
+  EXPECT_EQ(again(), std::vector<std::string>{"hook"}) << "given up again";
+}
+
 TEST_F(TasksTest, AHookThatFailsHangsOrFloodsIsTriedAgainAndBounded) {
   if (::geteuid() != 0) GTEST_SKIP() << "hooks of this test run as root";
   std::vector<std::string> command{"/bin/sh", "-c", "echo no disk >&2; exit 3"};
@@ -364,7 +396,7 @@ TEST_F(TasksTest, ATaskIsGivenUpAfterTwoDays) {
   Gateway gateway(with_a_hook_that_fails);
   FileTasks tasks(*gateway.context);
   const std::string id = delivered_with_a_task(gateway, tasks);
-  gateway.clock.advance(base::Seconds{2 * 86400});
+  gateway.clock.set(gateway.clock.now() + base::Seconds{2 * 86400});
   run(gateway, tasks);
   EXPECT_THAT(pending(gateway, id), IsEmpty());
 }
