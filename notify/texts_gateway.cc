@@ -211,8 +211,8 @@ void expectation(Content& content, const Facts& facts, Instant now) {
   if (facts.deadline) add_row(content.rows, "Due", moment(*facts.deadline, now));
   if (for_partner(facts))
     content.steps.push_back(
-        {"Check on your side whether the upload ran, and send what is missing. "
-         "It is processed as soon as it arrives."});
+        {"Check on your side what the upload sent. What is missing is processed as soon as it "
+         "arrives."});
   else
     content.steps.push_back(
         {"See what the partner has sent:",

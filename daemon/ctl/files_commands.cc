@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -98,6 +99,12 @@ Table file_table() {
   return Table({"ID", "PARTNER", "WAY", "FILE", "SIZE", "STATE", "CREATED (UTC)"});
 }
 
+/// A misspelt partner has no files either, which at night is taken for an answer.
+void refuse_unknown_partner(Context& context, const Filter& filter) {
+  if (filter.partner.empty()) return;
+  (void)context.get(context.org_path("/partners/" + encode(filter.partner)));
+}
+
 void list_files(Context& context, const Filter& filter) {
   std::string query = filter.query();
   query += (query.empty() ? "?" : "&") + fmt::format("limit={}", filter.limit);
@@ -108,10 +115,7 @@ void list_files(Context& context, const Filter& filter) {
   if (const auto* items = answer["items"].if_array()) {
     for (const Json& file : *items) table.add(row_of(file));
   }
-  // A misspelt partner has no files either, which at night is taken for an answer.
-  if (table.empty() && !filter.partner.empty()) {
-    (void)context.get(context.org_path("/partners/" + encode(filter.partner)));
-  }
+  if (table.empty()) refuse_unknown_partner(context, filter);
   context.print(table, "No files.");
   if (const std::string next = text_of(answer, "next"); !next.empty()) {
     context.line("More: add --after " + next, Style::faint);
@@ -242,6 +246,7 @@ void check_files(Context& context) {
 /// New files and changes of state as they happen, oldest first, until interrupted.
 void follow_files(Context& context, Filter filter, unsigned polls) {
   constexpr std::chrono::milliseconds pause{500};
+  refuse_unknown_partner(context, filter);
   std::map<std::string, std::string> seen;
   const std::string query = filter.query();
   bool first = true;
@@ -277,11 +282,14 @@ void export_files(Context& context, const Filter& filter, const std::string& for
   std::string query = filter.query();
   if (format == "csv") {
     query += (query.empty() ? "?" : "&") + std::string("format=csv");
-    *context.out << context.get(context.org_path("/files" + query)).body;
+    const std::string csv = context.get(context.org_path("/files" + query)).body;
+    *context.out << csv;
+    if (std::count(csv.begin(), csv.end(), '\n') < 2) refuse_unknown_partner(context, filter);
     return;
   }
   // One object a line, all pages.
   Filter page = filter;
+  bool any = false;
   for (;;) {
     const std::string part = page.query();
     const Reply reply =
@@ -289,10 +297,12 @@ void export_files(Context& context, const Filter& filter, const std::string& for
     const Json answer = parse_json(reply.body);
     if (const auto* items = answer["items"].if_array()) {
       for (const Json& file : *items) *context.out << file.dump() << '\n';
+      any = any || !items->empty();
     }
     page.after = text_of(answer, "next");
-    if (page.after.empty()) return;
+    if (page.after.empty()) break;
   }
+  if (!any) refuse_unknown_partner(context, filter);
 }
 
 /// Copies the file to where the daemon looks for outgoing ones, under a hidden name first, so that

@@ -69,18 +69,18 @@ void print_partner(Context& context, const Json& partner) {
   Table ssh({"SSH KEY", "LABEL", "TYPE", "FINGERPRINT", "LAST USED (UTC)", "EXPIRES (UTC)"});
   for (const Json& key : items_of(partner["sshKeys"])) {
     ssh.add({text_of(key["id"]), text_of(key["label"]), text_of(key["type"]),
-             text_of(key["fingerprint"]),
-             time_or_never(key["lastUsed"]), time_or_never(key["expires"])});
+             text_of(key["fingerprint"]), time_or_never(key["lastUsed"]),
+             time_or_never(key["expires"])});
   }
   context.line("");
   context.print(ssh, "No SSH keys: 'partner ssh-key add' gives it one.");
-  Table pgp({"PGP KEY", "LABEL", "FINGERPRINT", "CAN", "EXPIRES (UTC)"});
+  Table pgp({"PGP KEY", "LABEL", "FINGERPRINT", "CAN", "LAST USED (UTC)", "EXPIRES (UTC)"});
   for (const Json& key : items_of(partner["pgpKeys"])) {
     std::string can = key["canSign"] == Json(true) ? "sign" : "";
     if (key["canEncrypt"] == Json(true)) can += can.empty() ? "encrypt" : ", encrypt";
     if (key["revoked"] == Json(true)) can = "revoked";
     pgp.add({text_of(key["id"]), text_of(key["label"]), text_of(key["fingerprint"]), can,
-             time_or_never(key["expires"])});
+             time_or_never(key["lastUsed"]), time_or_never(key["expires"])});
   }
   context.line("");
   context.print(pgp, "No PGP keys.");
@@ -331,8 +331,8 @@ pgp->add_subcommand("list", "Our keys")->callback([&context] {
   const Json answer = parse_json(reply.body);
   Table table({"FINGERPRINT", "LABEL", "ADDED (UTC)", "EXPIRES (UTC)"});
   for (const Json& key : items_of(answer["items"])) {
-    table.add({text_of(key["fingerprint"]), text_of(key["label"]),
-               time_text(text_of(key["added"])), time_or_never(key["expires"])});
+    table.add({text_of(key["fingerprint"]), text_of(key["label"]), time_text(text_of(key["added"])),
+               time_or_never(key["expires"])});
   }
   context.print(table, "No key of ours: 'pgp init' makes one.");
 });
@@ -355,8 +355,8 @@ void add_bans(CLI::App& app, Context& context) {
     const Json answer = parse_json(reply.body);
     Table table({"ADDRESS", "SINCE (UTC)", "UNTIL (UTC)", "REASON"});
     for (const Json& one : items_of(answer["items"])) {
-      table.add({text_of(one["address"]), time_text(text_of(one["since"])), time_text(text_of(one["until"])),
-                 text_of(one["reason"])});
+      table.add({text_of(one["address"]), time_text(text_of(one["since"])),
+                 time_text(text_of(one["until"])), text_of(one["reason"])});
     }
     context.print(table, "Nobody is banned.");
   });

@@ -150,8 +150,7 @@ std::string write_receipt(const FileContext& context, const File& file) {
 
   const Directory place = context.tree(file.partner, "/Outgoing/Receipts");
   const Directory sending = context.partner_directory(file.partner).make("sending", 0700);
-  const std::string name = with_ending(split_last(file.name).name,
-                                       "." + file.id + (failed ? ".failed" : "") + ".json.asc");
+  const std::string name = with_ending(split_last(file.name).name, "." + file.id + ".json.asc");
   const std::string temporary = file.id + ".receipt";
   {
     const base::UniqueFd made = sending.make_file(temporary, shared_file_mode);
@@ -159,9 +158,11 @@ std::string write_receipt(const FileContext& context, const File& file) {
     base::write_all(made.get(), text, temporary);
     base::fsync_file(made.get(), temporary);
   }
-  // It is there already if an earlier attempt was interrupted before it was recorded.
-  if (move_file(sending, temporary, place, name) == Moved::name_taken) {
-    sending.remove_file(temporary);
+  // One is there already if an earlier attempt was interrupted before it was recorded, or if the
+  // file failed and was retried: the last outcome is the one that counts.
+  for (int tries = 0; move_file(sending, temporary, place, name) == Moved::name_taken; ++tries) {
+    if (tries == 2) return "another receipt takes the name " + name + " again and again";
+    place.remove_file(name);
   }
   return "";
 }

@@ -416,10 +416,15 @@ TEST_F(TasksTest, ReceiptsAreClearSignedAndThereOnce) {
   EXPECT_THAT(receipt, HasSubstr("BEGIN PGP SIGNED MESSAGE"));
   EXPECT_THAT(receipt, HasSubstr("\"outcome\": \"delivered\""));
   EXPECT_THAT(receipt, HasSubstr(gateway.file(good).sha256));
-  EXPECT_THAT(content_of(gateway.tree() / ("Outgoing/Receipts/b.pgp." + bad + ".failed.json.asc")),
+  EXPECT_THAT(content_of(gateway.tree() / ("Outgoing/Receipts/b.pgp." + bad + ".json.asc")),
               HasSubstr("not-pgp"));
   EXPECT_THAT(files_below(gateway.tree() / "Outgoing"), SizeIs(2));
   EXPECT_EQ(write_receipt(*gateway.context, gateway.file(good)), "") << "again, after a crash";
+  store::File retried = gateway.file(bad);
+  retried.state = FileState::delivered;
+  EXPECT_EQ(write_receipt(*gateway.context, retried), "");
+  EXPECT_THAT(content_of(gateway.tree() / ("Outgoing/Receipts/b.pgp." + bad + ".json.asc")),
+              HasSubstr("\"outcome\": \"delivered\""));
   EXPECT_THAT(files_below(gateway.tree() / "Outgoing"), SizeIs(2));
   EXPECT_THAT(files_below(gateway.root() / "partners/acme/sending"), IsEmpty());
 }
