@@ -12,6 +12,7 @@ import pathlib
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -20,6 +21,8 @@ import pytest
 from keys_api import Api, Gateway
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(TESTS))
+from free_port import free_port  # noqa: E402,F401 (for the tests)
 # Containers of systemd-nspawn refuse landlock (landlock_create_ruleset, number 444) whatever the kernel has.
 WEAK_SANDBOX = [] if ctypes.CDLL(None).syscall(444, None, 0, 1) >= 2 else ["--allow-weak-sandbox"]
 

@@ -8,23 +8,16 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 
 import pytest
 
-from conftest import TESTS, wait_for
+from conftest import TESTS, free_port, wait_for
 from keys_api import UnixConnection
 
 DAY = 86400
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class MariaDb:

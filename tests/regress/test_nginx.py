@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from conftest import TESTS, wait_for
+from conftest import TESTS, free_port, wait_for
 
 PRIVILEGE = "ORDERS_API/ORDERS/VIEW"
 
@@ -34,12 +34,6 @@ class Upstream(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def documented_server():
