@@ -57,8 +57,9 @@ void fsync_directory(const std::filesystem::path& directory) {
 }
 
 void write_file_durably(const std::filesystem::path& path, std::string_view content, mode_t mode) {
-  std::filesystem::path temporary = path;
-  temporary += "." + random_id() + ".new";
+  // Hidden: what a kill leaves behind must not pass for one of the directory's own files.
+  const std::filesystem::path temporary =
+      path.parent_path() / ("." + path.filename().string() + "." + random_id() + ".new");
   try {
     const UniqueFd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
     write_all(fd.get(), content, temporary.string());

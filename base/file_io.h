@@ -26,7 +26,8 @@ void write_all(int fd, std::string_view data, const std::string& what);
 void fsync_file(int fd, const std::string& what);
 void fsync_directory(const std::filesystem::path& directory);
 
-/// Replaces `path` by a file with `content`: temporary beside it, fsync, rename, fsync directory.
+/// Replaces `path` by a file with `content`: hidden temporary beside it, fsync, rename, fsync of the
+/// directory.
 void write_file_durably(const std::filesystem::path& path, std::string_view content,
                         mode_t mode = 0600);
 

@@ -75,7 +75,7 @@ std::vector<std::string> anchored_nodes(const std::string& directory) {
        it.increment(error)) {
     const std::string name = it->path().filename();
     if (!name.starts_with(prefix)) continue;
-    // A temporary file of a write that was cut short is none.
+    // Only what anchor_path() would name. The rest of a write that was cut short begins with a dot.
     const auto node = percent_decode(std::string_view(name).substr(prefix.size()), false);
     if (node && anchor_path(directory, *node) == it->path().string()) nodes.push_back(*node);
   }

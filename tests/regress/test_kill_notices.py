@@ -100,7 +100,8 @@ def run(instance, seed, kills, count=500):
     api = Api(instance)
     sent = api.post("/activities/public?perPage=1", {"operations": ["NOTIFY"], "resourceTypes": ["NOTICE"]}).json["totalEntries"]
     assert sent == len(expected)
-    assert api.get("/admin/activity/verify")["good"]
+    verified = api.get("/admin/activity/verify")
+    assert verified["good"], verified
     print(f"seed {seed}: {victim.kills} kills, {len(mails)} mails of {len(expected)} notices, {twice} came twice")
 
 

@@ -3,11 +3,15 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "base/file_io.h"
+#include "daemon/activity/anchor.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -260,6 +264,32 @@ TEST_F(ActivityChain, AnAnchorIsOursOnly) {
     EXPECT_FALSE(report().good()) << bad;
   }
   base::write_file_durably(path, whole);
+  EXPECT_TRUE(report().good());
+}
+
+TEST_F(ActivityChain, TheRestOfAnAnchorsWriteIsNoChain) {
+  write(10);
+  keeper->run_pass(clock.now());
+  const std::string state = directory / "state";
+  const auto anchor = read_anchor(state, "here");
+  ASSERT_TRUE(anchor);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // The kernel ends the child in its first write(), as a kill -9 there would.
+    const rlimit nothing{0, 0};
+    ::setrlimit(RLIMIT_CORE, &nothing);
+    ::setrlimit(RLIMIT_FSIZE, &nothing);
+    write_anchor(state, *anchor);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "the write was not cut short";
+  std::size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(state)) ++files;
+  ASSERT_EQ(files, 2U) << "nothing was left behind";
+  EXPECT_EQ(anchored_nodes(state), std::vector<std::string>{"here"});
   EXPECT_TRUE(report().good());
 }
 
