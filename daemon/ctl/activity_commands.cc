@@ -1,5 +1,4 @@
 // sallyportctl activity ...: who did what, and whether the log is whole.
-#include <CLI/CLI.hpp>
 #include <fstream>
 #include <memory>
 #include <ostream>
@@ -118,30 +117,30 @@ void export_all(Context& context, const std::string& file) {
 
 }  // namespace
 
-void add_activity_commands(CLI::App& app, Context& context) {
-  auto* activity = app.add_subcommand("activity", "The activity log: list, verify, export");
-  activity->require_subcommand(1);
+void add_activity_commands(Command app, Context& context) {
+  auto activity = app.add_subcommand("activity", "The activity log: list, verify, export");
+  activity.require_subcommand();
 
-  auto* listing = activity->add_subcommand("list", "Who did what, newest first");
+  auto listing = activity.add_subcommand("list", "Who did what, newest first");
   auto options = std::make_shared<ListOptions>();
-  listing->add_option("--resource", options->resources, "Id of a key, partner ... (repeatable)");
-  listing->add_option("--type", options->types, "API_KEY, PARTNER, FILE ... (repeatable)");
-  listing->add_option("--operation", options->operations, "CREATE, DISABLE ... (repeatable)");
-  listing->add_option("--actor", options->actor, "Who did it");
-  listing->add_option("--from", options->from, "Not before: 2026-11-22 or 2026-11-22T14:30:00Z");
-  listing->add_option("--to", options->to, "Before");
-  listing->add_option("--page", options->page, "From 0")->check(CLI::NonNegativeNumber);
-  listing->add_option("--per-page", options->per_page, "1 to 1000")->check(CLI::Range(1, 1000));
-  listing->callback([&context, options] { list(context, *options); });
+  listing.add_option("--resource", options->resources, "Id of a key, partner ... (repeatable)");
+  listing.add_option("--type", options->types, "API_KEY, PARTNER, FILE ... (repeatable)");
+  listing.add_option("--operation", options->operations, "CREATE, DISABLE ... (repeatable)");
+  listing.add_option("--actor", options->actor, "Who did it");
+  listing.add_option("--from", options->from, "Not before: 2026-11-22 or 2026-11-22T14:30:00Z");
+  listing.add_option("--to", options->to, "Before");
+  listing.add_option("--page", options->page, "From 0").not_negative();
+  listing.add_option("--per-page", options->per_page, "1 to 1000").within(1, 1000);
+  listing.callback([&context, options] { list(context, *options); });
 
-  auto* verifying =
-      activity->add_subcommand("verify", "Whether a row was changed, removed or cut off");
-  verifying->callback([&context] { verify(context); });
+  auto verifying =
+      activity.add_subcommand("verify", "Whether a row was changed, removed or cut off");
+  verifying.callback([&context] { verify(context); });
 
-  auto* exporting = activity->add_subcommand("export", "All of it, one JSON object a line");
+  auto exporting = activity.add_subcommand("export", "All of it, one JSON object a line");
   auto file = std::make_shared<std::string>();
-  exporting->add_option("--output,-o", *file, "File to write; standard output if absent");
-  exporting->callback([&context, file] { export_all(context, *file); });
+  exporting.add_option("--output,-o", *file, "File to write; standard output if absent");
+  exporting.callback([&context, file] { export_all(context, *file); });
 }
 
 }  // namespace sallyport::daemon::ctl

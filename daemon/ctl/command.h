@@ -2,15 +2,15 @@
 // programs, and exit codes. Each area has its commands in a file of its own, daemon/ctl/
 // <area>_commands.cc, with one function
 //
-//   void add_key_commands(CLI::App& app, Context& context);
+//   void add_key_commands(Command app, Context& context);
 //
 // that adds its subcommands, each with a callback that does the work. It is declared below and gets
 // its line in daemon/ctl/groups.cc.
 //
-//   auto* show = key->add_subcommand("show", "Everything about a key, never its value");
+//   auto show = key.add_subcommand("show", "Everything about a key, never its value");
 //   auto id = std::make_shared<std::string>();
-//   show->add_option("ID", *id, "The key's id")->required();
-//   show->callback([id, &context] {
+//   show.add_option("ID", *id, "The key's id").required();
+//   show.callback([id, &context] {
 //     const Reply reply = context.get(context.org_path("/apikeys/" + encode(*id)));
 //     if (context.print_json(reply)) return;
 //     ...
@@ -29,10 +29,7 @@
 #include <vector>
 
 #include "base/error.h"
-
-namespace CLI {
-class App;
-}
+#include "daemon/ctl/arguments.h"
 
 namespace sallyport::daemon::ctl {
 
@@ -137,16 +134,16 @@ class Context {
 };
 
 // One line an area; groups.cc calls them in the order of the help text.
-void add_admin_commands(CLI::App& app, Context& context);
-void add_partner_commands(CLI::App& app, Context& context);
-void add_status_commands(CLI::App& app, Context& context);
-void add_key_commands(CLI::App& app, Context& context);
-void add_activity_commands(CLI::App& app, Context& context);
-void add_files_commands(CLI::App& app, Context& context);
-void add_notices_commands(CLI::App& app, Context& context);
+void add_admin_commands(Command app, Context& context);
+void add_partner_commands(Command app, Context& context);
+void add_status_commands(Command app, Context& context);
+void add_key_commands(Command app, Context& context);
+void add_activity_commands(Command app, Context& context);
+void add_files_commands(Command app, Context& context);
+void add_notices_commands(Command app, Context& context);
 
 /// Adds the groups that exist.
-void add_all_commands(CLI::App& app, Context& context);
+void add_all_commands(Command app, Context& context);
 
 /// sallyportctl's main. Returns the exit code.
 int run_ctl(int argc, const char* const* argv);

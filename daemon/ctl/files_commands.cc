@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -30,11 +29,10 @@ struct Filter {
   std::string partner, object, direction, state, name, since, until, after;
   unsigned limit = 50;
 
-  void add_options(CLI::App& app) {
+  void add_options(Command app) {
     app.add_option("--partner", partner, "Only files of this partner");
     app.add_option("--object", object, "Only files of this object, such as Invoices");
-    app.add_option("--direction", direction, "inbound or outbound")
-        ->check(CLI::IsMember({"inbound", "outbound"}));
+    app.add_option("--direction", direction, "inbound or outbound").one_of({"inbound", "outbound"});
     app.add_option("--state", state, "Only files in this state, such as failed or archived");
     app.add_option("--name", name, "Only files of exactly this name");
     app.add_option("--since", since, "From this date or instant (UTC) on");
@@ -363,64 +361,63 @@ void send_file(Context& context, const std::string& partner, const std::string& 
 
 }  // namespace
 
-void add_files_commands(CLI::App& app, Context& context) {
-  CLI::App* files = app.add_subcommand("files", "Partners' files: where each is and why");
-  files->require_subcommand(1);
+void add_files_commands(Command app, Context& context) {
+  auto files = app.add_subcommand("files", "Partners' files: where each is and why");
+  files.require_subcommand();
 
-  CLI::App* list = files->add_subcommand("list", "Files, newest first");
+  auto list = files.add_subcommand("list", "Files, newest first");
   auto filter = std::make_shared<Filter>();
-  filter->add_options(*list);
-  list->add_option("--limit", filter->limit, "How many")->check(CLI::Range(1, 1000));
-  list->add_option("--after", filter->after, "Go on after the file with this id");
-  list->callback([filter, &context] { list_files(context, *filter); });
+  filter->add_options(list);
+  list.add_option("--limit", filter->limit, "How many").within(1, 1000);
+  list.add_option("--after", filter->after, "Go on after the file with this id");
+  list.callback([filter, &context] { list_files(context, *filter); });
 
   auto id = std::make_shared<std::string>();
-  CLI::App* show = files->add_subcommand("show", "Everything about a file, with its history");
-  show->add_option("ID", *id, "The file's id")->required();
-  show->callback([id, &context] { show_file(context, *id); });
+  auto show = files.add_subcommand("show", "Everything about a file, with its history");
+  show.add_option("ID", *id, "The file's id").required();
+  show.callback([id, &context] { show_file(context, *id); });
 
-  CLI::App* get = files->add_subcommand("get", "The original, from archive or backup alike");
+  auto get = files.add_subcommand("get", "The original, from archive or backup alike");
   auto output = std::make_shared<std::string>("-");
-  get->add_option("ID", *id, "The file's id")->required();
-  get->add_option("-o,--output", *output, "Write to this new file instead of standard output");
-  get->callback([id, output, &context] { get_content(context, *id, *output); });
+  get.add_option("ID", *id, "The file's id").required();
+  get.add_option("-o,--output", *output, "Write to this new file instead of standard output");
+  get.callback([id, output, &context] { get_content(context, *id, *output); });
 
-  CLI::App* retry = files->add_subcommand("retry", "Run a failed file through the pipeline again");
-  retry->add_option("ID", *id, "The file's id")->required();
-  retry->callback([id, &context] { retry_file(context, *id); });
+  auto retry = files.add_subcommand("retry", "Run a failed file through the pipeline again");
+  retry.add_option("ID", *id, "The file's id").required();
+  retry.callback([id, &context] { retry_file(context, *id); });
 
-  CLI::App* check = files->add_subcommand(
+  auto check = files.add_subcommand(
       "check", "Hold journal and disk against each other; changes nothing, exit 1 if they differ");
-  check->callback([&context] { check_files(context); });
+  check.callback([&context] { check_files(context); });
 
-  CLI::App* follow = files->add_subcommand("follow", "Show what happens to files as it happens");
+  auto follow = files.add_subcommand("follow", "Show what happens to files as it happens");
   auto follow_filter = std::make_shared<Filter>();
   auto polls = std::make_shared<unsigned>(0);
-  follow_filter->add_options(*follow);
-  follow->add_option("--polls", *polls,
-                     "Look so many times, twice a second, then end (0: for ever)");
-  follow->callback(
+  follow_filter->add_options(follow);
+  follow.add_option("--polls", *polls,
+                    "Look so many times, twice a second, then end (0: for ever)");
+  follow.callback(
       [follow_filter, polls, &context] { follow_files(context, *follow_filter, *polls); });
 
-  CLI::App* exports =
-      files->add_subcommand("export", "All files as CSV, or as one JSON object a line");
+  auto exports = files.add_subcommand("export", "All files as CSV, or as one JSON object a line");
   auto export_filter = std::make_shared<Filter>();
   auto format = std::make_shared<std::string>("csv");
-  export_filter->add_options(*exports);
-  exports->add_option("--format", *format, "csv or json")->check(CLI::IsMember({"csv", "json"}));
-  exports->callback(
+  export_filter->add_options(exports);
+  exports.add_option("--format", *format, "csv or json").one_of({"csv", "json"});
+  exports.callback(
       [export_filter, format, &context] { export_files(context, *export_filter, *format); });
 
-  CLI::App* send = app.add_subcommand("send", "Sign, encrypt and offer a file to a partner");
+  auto send = app.add_subcommand("send", "Sign, encrypt and offer a file to a partner");
   auto partner = std::make_shared<std::string>();
   auto object = std::make_shared<std::string>();
   auto path = std::make_shared<std::string>();
   auto name = std::make_shared<std::string>();
-  send->add_option("PARTNER", *partner, "To whom")->required();
-  send->add_option("FILE", *path, "What")->required();
-  send->add_option("--object", *object, "Into /Outgoing/OBJECT, such as Invoices; else /Outgoing");
-  send->add_option("--name", *name, "Under this name instead of its own");
-  send->callback([partner, object, path, name, &context] {
+  send.add_option("PARTNER", *partner, "To whom").required();
+  send.add_option("FILE", *path, "What").required();
+  send.add_option("--object", *object, "Into /Outgoing/OBJECT, such as Invoices; else /Outgoing");
+  send.add_option("--name", *name, "Under this name instead of its own");
+  send.callback([partner, object, path, name, &context] {
     send_file(context, *partner, *object, *path, *name);
   });
 }

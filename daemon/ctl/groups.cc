@@ -1,10 +1,8 @@
-#include <CLI/CLI.hpp>
-
 #include "daemon/ctl/command.h"
 
 namespace sallyport::daemon::ctl {
 
-void add_all_commands(CLI::App& app, Context& context) {
+void add_all_commands(Command app, Context& context) {
   add_key_commands(app, context);
   add_partner_commands(app, context);
   add_files_commands(app, context);

@@ -1,5 +1,4 @@
 // sallyportctl key ...: everything that can be done with API keys.
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 
@@ -15,10 +14,10 @@ namespace {
 
 class KeyCommands {
  public:
-  KeyCommands(CLI::App& app, Context& context)
-      : key_(*app.add_subcommand("key", "API keys: create, look, change, end, announce")),
+  KeyCommands(Command app, Context& context)
+      : key_(app.add_subcommand("key", "API keys: create, look, change, end, announce")),
         context_(context) {
-    key_.require_subcommand(1);
+    key_.require_subcommand();
   }
 
   void add(const std::shared_ptr<KeyCommands>& self) {
@@ -34,37 +33,37 @@ class KeyCommands {
     add_exposure();
   }
 
-  CLI::App& app() { return key_; }
+  Command app() { return key_; }
 
  private:
   [[nodiscard]] std::string path(const std::string& id, const std::string& rest = "") {
     return context_.org_path("/apikeys/" + encode(id) + rest);
   }
 
-  CLI::App* command(const char* name, const char* help) { return key_.add_subcommand(name, help); }
+  Command command(const char* name, const char* help) { return key_.add_subcommand(name, help); }
 
   void add_create() {
-    auto* create = command("create", "Creates a key and prints its value once");
+    auto create = command("create", "Creates a key and prints its value once");
     auto fields = std::make_shared<KeyFields>();
     auto tmpl = std::make_shared<std::string>("CUSTOM");
-    create->add_option("NAME,--name", fields->name, "What it is for, at most 125 characters")
-        ->required();
+    create.add_option("NAME,--name", fields->name, "What it is for, at most 125 characters")
+        .required();
     create
-        ->add_option("--template", *tmpl,
-                     "ANONYMOUS_SEARCH, AUTHENTICATED_SEARCH, USAGE_ANALYTICS, SEARCH_PAGES, "
-                     "CUSTOM or INTEGRATION")
-        ->capture_default_str();
-    fields->add_text(*create);
-    fields->add_lifetime(*create);
-    create->add_option("--privilege", fields->privileges,
-                       "OWNER/DOMAIN[/TYPE][@TARGET], for CUSTOM (repeatable)");
-    create->add_option("--permission", fields->permissions,
-                       "OBJECT:ACTION, for INTEGRATION (repeatable)");
-    create->add_option("--search-hub", fields->hub, "Search hub that its queries are bound to");
-    create->add_option("--catalog", fields->catalog, "Commerce catalogue");
-    fields->add_lists(*create);
-    fields->add_contact(*create);
-    create->callback([self = self_.lock(), fields, tmpl] {
+        .add_option("--template", *tmpl,
+                    "ANONYMOUS_SEARCH, AUTHENTICATED_SEARCH, USAGE_ANALYTICS, SEARCH_PAGES, "
+                    "CUSTOM or INTEGRATION")
+        .show_default();
+    fields->add_text(create);
+    fields->add_lifetime(create);
+    create.add_option("--privilege", fields->privileges,
+                      "OWNER/DOMAIN[/TYPE][@TARGET], for CUSTOM (repeatable)");
+    create.add_option("--permission", fields->permissions,
+                      "OBJECT:ACTION, for INTEGRATION (repeatable)");
+    create.add_option("--search-hub", fields->hub, "Search hub that its queries are bound to");
+    create.add_option("--catalog", fields->catalog, "Commerce catalogue");
+    fields->add_lists(create);
+    fields->add_contact(create);
+    create.callback([self = self_.lock(), fields, tmpl] {
       show_new_key(
           self->context_,
           self->context_.post(self->context_.org_path("/apikeys?apiKeyTemplateId=" + encode(*tmpl)),
@@ -73,12 +72,12 @@ class KeyCommands {
   }
 
   void add_list() {
-    auto* list = command("list", "The keys with their status");
+    auto list = command("list", "The keys with their status");
     auto status = std::make_shared<std::string>();
-    list->add_option("--status", *status,
-                     "ACTIVE, SOON_TO_BE_DISABLED, SOON_TO_BE_EXPIRED, ACTIVE_AND_EXPOSED, "
-                     "WITH_WARNING, ALL_EXPOSED or DEACTIVATED");
-    list->callback([self = self_.lock(), status] {
+    list.add_option("--status", *status,
+                    "ACTIVE, SOON_TO_BE_DISABLED, SOON_TO_BE_EXPIRED, ACTIVE_AND_EXPOSED, "
+                    "WITH_WARNING, ALL_EXPOSED or DEACTIVATED");
+    list.callback([self = self_.lock(), status] {
       const Reply reply = self->context_.get(self->context_.org_path(
           status->empty() ? "/apikeys" : "/apikeys?status=" + encode(*status)));
       if (self->context_.print_json(reply)) return;
@@ -99,34 +98,34 @@ class KeyCommands {
   }
 
   void add_show() {
-    auto* show = command("show", "Everything about a key, never its value");
+    auto show = command("show", "Everything about a key, never its value");
     auto id = std::make_shared<std::string>();
-    show->add_option("ID", *id, "The key's id")->required();
-    show->callback([self = self_.lock(), id] {
+    show.add_option("ID", *id, "The key's id").required();
+    show.callback([self = self_.lock(), id] {
       show_key_reply(self->context_, self->context_.get(self->path(*id)));
     });
   }
 
   void add_update() {
-    auto* update = command("update", "Edits name, description, IP lists, contact, access groups");
+    auto update = command("update", "Edits name, description, IP lists, contact, access groups");
     auto id = std::make_shared<std::string>();
     auto fields = std::make_shared<KeyFields>();
-    update->add_option("ID", *id, "The key's id")->required();
-    update->add_option("--name", fields->name, "At most 125 characters");
-    fields->add_text(*update);
-    fields->add_lists(*update);
-    fields->add_contact(*update);
-    update->footer("An empty value empties a list: --allow-ip ''");
-    update->callback([self = self_.lock(), id, fields] {
+    update.add_option("ID", *id, "The key's id").required();
+    update.add_option("--name", fields->name, "At most 125 characters");
+    fields->add_text(update);
+    fields->add_lists(update);
+    fields->add_contact(update);
+    update.footer("An empty value empties a list: --allow-ip ''");
+    update.callback([self = self_.lock(), id, fields] {
       show_key_reply(self->context_, self->context_.put(self->path(*id), fields->body().dump()));
     });
   }
 
   void add_operation(const char* name, const char* help, const std::string& rest) {
-    auto* operation = command(name, help);
+    auto operation = command(name, help);
     auto id = std::make_shared<std::string>();
-    operation->add_option("ID", *id, "The key's id")->required();
-    operation->callback([self = self_.lock(), id, rest] {
+    operation.add_option("ID", *id, "The key's id").required();
+    operation.callback([self = self_.lock(), id, rest] {
       show_key_reply(self->context_, self->context_.put(self->path(*id, rest)));
     });
   }
@@ -136,12 +135,12 @@ class KeyCommands {
     add_operation("extend", "Restarts the inactivity timer of a key that was warned",
                   "/activation/extend");
 
-    auto* disable = command("disable", "Disables a key; a CUSTOM key for good");
+    auto disable = command("disable", "Disables a key; a CUSTOM key for good");
     auto id = std::make_shared<std::string>();
     auto yes = std::make_shared<bool>(false);
-    disable->add_option("ID", *id, "The key's id")->required();
-    disable->add_flag("--yes", *yes, "I understand that a CUSTOM key cannot be reactivated");
-    disable->callback([self = self_.lock(), id, yes] {
+    disable.add_option("ID", *id, "The key's id").required();
+    disable.add_flag("--yes", *yes, "I understand that a CUSTOM key cannot be reactivated");
+    disable.callback([self = self_.lock(), id, yes] {
       Context& context = self->context_;
       const Json key = parse_json(context.get(self->path(*id)).body);
       if (text_of(key["apiKeyTemplateId"]) == "CUSTOM" && key["enabled"] == Json(true) &&
@@ -154,52 +153,52 @@ class KeyCommands {
       show_key_reply(self->context_, context.put(self->path(*id, "/disable")));
     });
 
-    auto* revoke = command("revoke", "Ends a compromised key at once and for good");
+    auto revoke = command("revoke", "Ends a compromised key at once and for good");
     auto revoked = std::make_shared<std::string>();
     auto sure = std::make_shared<bool>(false);
-    revoke->add_option("ID", *revoked, "The key's id")->required();
-    revoke->add_flag("--yes", *sure, "Do not ask");
-    revoke->callback([self = self_.lock(), revoked, sure] {
+    revoke.add_option("ID", *revoked, "The key's id").required();
+    revoke.add_flag("--yes", *sure, "Do not ask");
+    revoke.callback([self = self_.lock(), revoked, sure] {
       self->context_.require_confirmation("Revoke the key " + *revoked + " for good?", *sure);
       show_key_reply(self->context_, self->context_.put(self->path(*revoked, "/revoke")));
     });
   }
 
   void add_duplicate() {
-    auto* duplicate = command("duplicate", "Creates a key from an existing one");
+    auto duplicate = command("duplicate", "Creates a key from an existing one");
     auto id = std::make_shared<std::string>();
     auto fields = std::make_shared<KeyFields>();
-    duplicate->add_option("ID", *id, "The id of the key to take the settings from")->required();
-    duplicate->add_option("--name", fields->name, "Another name");
-    fields->add_text(*duplicate);
-    fields->add_lifetime(*duplicate);
-    fields->add_contact(*duplicate);
-    duplicate->callback([self = self_.lock(), id, fields] {
+    duplicate.add_option("ID", *id, "The id of the key to take the settings from").required();
+    duplicate.add_option("--name", fields->name, "Another name");
+    fields->add_text(duplicate);
+    fields->add_lifetime(duplicate);
+    fields->add_contact(duplicate);
+    duplicate.callback([self = self_.lock(), id, fields] {
       show_new_key(self->context_,
                    self->context_.put(self->path(*id, "/duplicate"), fields->body().dump()));
     });
   }
 
   void add_regenerate() {
-    auto* regenerate = command("regenerate", "Gives a key a new value and prints it once");
+    auto regenerate = command("regenerate", "Gives a key a new value and prints it once");
     auto id = std::make_shared<std::string>();
     auto overlap = std::make_shared<std::string>();
-    regenerate->add_option("ID", *id, "The key's id")->required();
-    regenerate->add_option("--overlap", *overlap,
-                           "How long the old value stays valid too: P2D, 36h (at once if absent)");
-    regenerate->callback([self = self_.lock(), id, overlap] {
+    regenerate.add_option("ID", *id, "The key's id").required();
+    regenerate.add_option("--overlap", *overlap,
+                          "How long the old value stays valid too: P2D, 36h (at once if absent)");
+    regenerate.callback([self = self_.lock(), id, overlap] {
       const std::string query = overlap->empty() ? "" : "?overlap=" + encode(*overlap);
       show_new_key(self->context_, self->context_.put(self->path(*id, "/regenerate" + query)));
     });
   }
 
   void add_delete() {
-    auto* remove = command("delete", "Removes keys for good; their activity stays");
+    auto remove = command("delete", "Removes keys for good; their activity stays");
     auto ids = std::make_shared<std::vector<std::string>>();
     auto yes = std::make_shared<bool>(false);
-    remove->add_option("ID", *ids, "The ids; all are removed or none")->required();
-    remove->add_flag("--yes", *yes, "Do not ask");
-    remove->callback([self = self_.lock(), ids, yes] {
+    remove.add_option("ID", *ids, "The ids; all are removed or none").required();
+    remove.add_flag("--yes", *yes, "Do not ask");
+    remove.callback([self = self_.lock(), ids, yes] {
       Context& context = self->context_;
       context.require_confirmation("Delete " +
                                        (ids->size() == 1 ? "the key " + ids->front()
@@ -215,7 +214,7 @@ class KeyCommands {
   }
 
   void add_exposure() {
-    auto* expose = command("expose", "Reports a key as exposed");
+    auto expose = command("expose", "Reports a key as exposed");
     auto id = std::make_shared<std::string>();
     auto sha256 = std::make_shared<std::string>();
     auto body = std::make_shared<Json>(Json::object());
@@ -225,17 +224,17 @@ class KeyCommands {
     auto source = std::make_shared<std::string>("MANUAL");
     auto suspicious = std::make_shared<bool>(false);
     auto from_stdin = std::make_shared<bool>(false);
-    expose->add_option("ID", *id, "The key's id");
-    expose->add_option("--sha256", *sha256, "SHA-256 of its value, in hex, instead of the id");
-    expose->add_flag("--value-stdin", *from_stdin, "Its value on standard input instead of the id");
-    expose->add_option("--severity", *severity, "CRITICAL (at once), HIGH, MEDIUM, LOW or WARN")
-        ->required();
-    expose->add_option("--reason", *reason, "What was found")->required();
-    expose->add_option("--url", *url, "Where it was found");
-    expose->add_option("--source", *source, "MANUAL, GITHUB, GITLAB or API")->capture_default_str();
-    expose->add_flag("--suspicious", *suspicious, "There was suspicious activity");
-    expose->callback([self = self_.lock(), id, sha256, severity, reason, url, source, suspicious,
-                      from_stdin] {
+    expose.add_option("ID", *id, "The key's id");
+    expose.add_option("--sha256", *sha256, "SHA-256 of its value, in hex, instead of the id");
+    expose.add_flag("--value-stdin", *from_stdin, "Its value on standard input instead of the id");
+    expose.add_option("--severity", *severity, "CRITICAL (at once), HIGH, MEDIUM, LOW or WARN")
+        .required();
+    expose.add_option("--reason", *reason, "What was found").required();
+    expose.add_option("--url", *url, "Where it was found");
+    expose.add_option("--source", *source, "MANUAL, GITHUB, GITLAB or API").show_default();
+    expose.add_flag("--suspicious", *suspicious, "There was suspicious activity");
+    expose.callback([self = self_.lock(), id, sha256, severity, reason, url, source, suspicious,
+                     from_stdin] {
       Json report = Json::object({{"severity", *severity},
                                   {"reason", *reason},
                                   {"source", *source},
@@ -255,25 +254,25 @@ class KeyCommands {
       show_key(self->context_, answer["apiKey"]);
     });
 
-    auto* withdraw = command("withdraw", "Withdraws a false exposure report before its deadline");
+    auto withdraw = command("withdraw", "Withdraws a false exposure report before its deadline");
     auto withdrawn = std::make_shared<std::string>();
     auto why = std::make_shared<std::string>();
-    withdraw->add_option("ID", *withdrawn, "The key's id")->required();
-    withdraw->add_option("--reason", *why, "Why it was false")->required();
-    withdraw->callback([self = self_.lock(), withdrawn, why] {
+    withdraw.add_option("ID", *withdrawn, "The key's id").required();
+    withdraw.add_option("--reason", *why, "Why it was false").required();
+    withdraw.callback([self = self_.lock(), withdrawn, why] {
       show_key_reply(self->context_, self->context_.del(self->path(
                                          *withdrawn, "/exposure?reason=" + encode(*why))));
     });
   }
 
-  CLI::App& key_;
+  Command key_;
   Context& context_;
   std::weak_ptr<KeyCommands> self_;
 };
 
 }  // namespace
 
-void add_key_commands(CLI::App& app, Context& context) {
+void add_key_commands(Command app, Context& context) {
   const auto commands = std::make_shared<KeyCommands>(app, context);
   commands->add(commands);
   add_look_ahead_commands(commands->app(), context);

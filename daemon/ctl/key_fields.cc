@@ -1,7 +1,5 @@
 #include "daemon/ctl/key_fields.h"
 
-#include <CLI/CLI.hpp>
-
 namespace sallyport::daemon::ctl {
 
 namespace {
@@ -41,25 +39,25 @@ Json split_permission(const std::string& text) {
 
 }  // namespace
 
-void KeyFields::add_text(CLI::App& command) {
-  app = &command;
+void KeyFields::add_text(Command command) {
+  app = command;
   command.add_option("--description", description, "At most 1000 characters");
 }
 
-void KeyFields::add_lifetime(CLI::App& command) {
+void KeyFields::add_lifetime(Command command) {
   command.add_option("--lifetime", lifetime,
                      "How long it lives: 14d, 1y, P1M, P1Y2M ... or \"never\"");
   command.add_option("--expires", expires, "The last day on which it is good: 2027-05-15");
 }
 
-void KeyFields::add_lists(CLI::App& command) {
+void KeyFields::add_lists(Command command) {
   command.add_option("--allow-ip", allow, "Address or CIDR range it may be used from (repeatable)");
   command.add_option("--deny-ip", deny, "Address or CIDR range it is refused from (repeatable)");
   command.add_option("--edit-group", edit_groups, "Id of a group that may edit it (repeatable)");
   command.add_option("--view-group", view_groups, "Id of a group that may view it (repeatable)");
 }
 
-void KeyFields::add_contact(CLI::App& command) {
+void KeyFields::add_contact(Command command) {
   command.add_option("--contact-first-name", first, "Contact of an INTEGRATION key");
   command.add_option("--contact-last-name", last, "Contact of an INTEGRATION key");
   command.add_option("--contact-login", login, "Contact's login, unique and never shown");
@@ -67,8 +65,7 @@ void KeyFields::add_contact(CLI::App& command) {
 }
 
 bool KeyFields::given(const char* option) const {
-  return app != nullptr && app->get_option_no_throw(option) != nullptr &&
-         app->get_option(option)->count() > 0;
+  return app && app->given(option);
 }
 
 Json KeyFields::body() const {

@@ -2,6 +2,7 @@
 // make.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,12 +16,12 @@ struct KeyFields {
   std::string name, description, lifetime, expires, hub, catalog;
   std::vector<std::string> privileges, permissions, allow, deny, edit_groups, view_groups;
   std::string first, last, login, email;
-  CLI::App* app = nullptr;  ///< outlives this
+  std::optional<Command> app;  ///< the command that it adds to
 
-  void add_text(CLI::App& command);
-  void add_lifetime(CLI::App& command);
-  void add_lists(CLI::App& command);
-  void add_contact(CLI::App& command);
+  void add_text(Command command);
+  void add_lifetime(Command command);
+  void add_lists(Command command);
+  void add_contact(Command command);
 
   /// What was given, as the management API takes it. Throws CtlError on a malformed privilege or
   /// permission.

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -58,17 +57,15 @@ void print_events(Context& context, const Json& events, std::string_view when_em
   context.print(table, when_empty);
 }
 
-void add_simulate(CLI::App& key, Context& context) {
-  auto* simulate = key.add_subcommand(
+void add_simulate(Command key, Context& context) {
+  auto simulate = key.add_subcommand(
       "simulate", "Every transition and mail of the coming days, if nobody touches a key");
   auto days = std::make_shared<int>(30);
   auto asleep = std::make_shared<std::vector<std::string>>();
-  simulate->add_option("--days", *days, "How far to look")
-      ->check(CLI::Range(1, 3660))
-      ->capture_default_str();
-  simulate->add_option("--asleep", *asleep,
-                       "FROM/TO: as if the daemon were down in between (repeatable)");
-  simulate->callback([&context, days, asleep] {
+  simulate.add_option("--days", *days, "How far to look").within(1, 3660).show_default();
+  simulate.add_option("--asleep", *asleep,
+                      "FROM/TO: as if the daemon were down in between (repeatable)");
+  simulate.callback([&context, days, asleep] {
     std::string query = "/admin/keys/simulate?days=" + std::to_string(*days);
     for (const auto& each : *asleep) query += "&asleep=" + encode(each);
     const Reply reply = context.get(query);
@@ -77,15 +74,13 @@ void add_simulate(CLI::App& key, Context& context) {
   });
 }
 
-void add_calendar(CLI::App& key, Context& context) {
-  auto* calendar = key.add_subcommand("calendar", "The coming deadlines of all keys");
+void add_calendar(Command key, Context& context) {
+  auto calendar = key.add_subcommand("calendar", "The coming deadlines of all keys");
   auto days = std::make_shared<int>(90);
   auto ics = std::make_shared<bool>(false);
-  calendar->add_option("--days", *days, "How far to look")
-      ->check(CLI::Range(1, 3660))
-      ->capture_default_str();
-  calendar->add_flag("--ics", *ics, "As iCalendar");
-  calendar->callback([&context, days, ics] {
+  calendar.add_option("--days", *days, "How far to look").within(1, 3660).show_default();
+  calendar.add_flag("--ics", *ics, "As iCalendar");
+  calendar.callback([&context, days, ics] {
     const std::string query = "/admin/keys/calendar?days=" + std::to_string(*days);
     if (*ics) {
       *context.out << context.get(query + "&format=ics").body;
@@ -104,12 +99,12 @@ void add_calendar(CLI::App& key, Context& context) {
   });
 }
 
-void add_why(CLI::App& key, Context& context) {
-  auto* why = key.add_subcommand(
+void add_why(Command key, Context& context) {
+  auto why = key.add_subcommand(
       "why", "Which timers of a key run, what happens next and who will be told");
   auto id = std::make_shared<std::string>();
-  why->add_option("ID", *id, "The key's id")->required();
-  why->callback([&context, id] {
+  why.add_option("ID", *id, "The key's id").required();
+  why.callback([&context, id] {
     const Reply reply = context.get("/admin/keys/why?id=" + encode(*id));
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
@@ -139,7 +134,8 @@ void add_why(CLI::App& key, Context& context) {
 
 std::string read_whole(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw CtlError(exit_failure, fmt::format("cannot read {}: {}", file, std::strerror(errno)));
+  if (!in)
+    throw CtlError(exit_failure, fmt::format("cannot read {}: {}", file, std::strerror(errno)));
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
@@ -182,23 +178,23 @@ Json import_parts(Context& context, const Json::Array& keys, bool dry_run) {
   return Json::object({{"dryRun", dry_run}, {"count", count}, {"next60Days", std::move(events)}});
 }
 
-void add_import(CLI::App& key, Context& context) {
-  auto* import = key.add_subcommand("import", "Takes over existing keys from JSON or CSV");
+void add_import(Command key, Context& context) {
+  auto import = key.add_subcommand("import", "Takes over existing keys from JSON or CSV");
   auto file = std::make_shared<std::string>();
   auto format = std::make_shared<std::string>();
   auto dry_run = std::make_shared<bool>(false);
-  import->add_option("FILE", *file, "A JSON array of keys, or CSV with a header line")->required();
-  import->add_option("--format", *format, "json or csv; by the file's name if absent")
-      ->check(CLI::IsMember({"json", "csv"}));
-  import->add_flag("--dry-run", *dry_run, "Check, and list the coming 60 days; write nothing");
-  import->footer(
+  import.add_option("FILE", *file, "A JSON array of keys, or CSV with a header line").required();
+  import.add_option("--format", *format, "json or csv; by the file's name if absent")
+      .one_of({"json", "csv"});
+  import.add_flag("--dry-run", *dry_run, "Check, and list the coming 60 days; write nothing");
+  import.footer(
       "Members or columns: displayName, description, apiKeyTemplateId, value or sha256 (and "
       "last4),\n"
       "privileges, permissions, allowedIps, deniedIps, createdDate, activationDate, lastUsedDate,\n"
       "expirationDate, enabled, contact.firstName, contact.lastName, contact.login, "
       "contact.email.\n"
       "In CSV lists are separated by spaces; dates are 2027-05-15 or 2027-05-15T14:30:00Z.");
-  import->callback([&context, file, format, dry_run] {
+  import.callback([&context, file, format, dry_run] {
     const auto keys = read_keys(*file, *format);
   if (keys.empty()) throw CtlError(exit_usage, *file + " holds no keys.");
   Json answer = import_parts(context, keys, true);
@@ -218,7 +214,7 @@ void add_import(CLI::App& key, Context& context) {
 
 }  // namespace sallyport::daemon::ctl
 
-void add_look_ahead_commands(CLI::App& key, Context& context) {
+void add_look_ahead_commands(Command key, Context& context) {
   add_simulate(key, context);
   add_calendar(key, context);
   add_why(key, context);

@@ -6,6 +6,6 @@
 namespace sallyport::daemon::ctl {
 
 /// To the group of `key`.
-void add_look_ahead_commands(CLI::App& key, Context& context);
+void add_look_ahead_commands(Command key, Context& context);
 
 }  // namespace sallyport::daemon::ctl

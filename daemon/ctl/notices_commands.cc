@@ -1,7 +1,6 @@
 // sallyportctl notices ...: what was sent to whom, what waits, what was given up.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "daemon/ctl/answers.h"
@@ -18,16 +17,14 @@ struct Filter {
   std::string state, subject, recipient, kind, after;
   unsigned limit = 50;
 
-  void add_options(CLI::App& app) {
+  void add_options(Command app) {
     app.add_option("--state", state, "Only in this state")
-        ->check(CLI::IsMember(
-            {"pending", "claimed", "sent", "failed", "not_applicable", "superseded", "cancelled"}));
+        .one_of(
+            {"pending", "claimed", "sent", "failed", "not_applicable", "superseded", "cancelled"});
     app.add_option("--subject", subject, "Only about the key, file or credential of this id");
     app.add_option("--recipient", recipient, "Only to this mail address or webhook");
     app.add_option("--kind", kind, "Only of this kind, such as key_expiring or file_failed");
-    app.add_option("--limit", limit, "How many, newest first")
-        ->check(CLI::Range(1, 1000))
-        ->capture_default_str();
+    app.add_option("--limit", limit, "How many, newest first").within(1, 1000).show_default();
     app.add_option("--after", after, "Go on after the notice of this id");
   }
   [[nodiscard]] std::string query() const {
@@ -177,26 +174,26 @@ void requeue(Context& context, const std::vector<std::string>& ids, bool all) {
 
 }  // namespace
 
-void add_notices_commands(CLI::App& app, Context& context) {
-  auto* notices = app.add_subcommand("notices", "Notices: sent, waiting, given up");
-  notices->require_subcommand(1);
+void add_notices_commands(Command app, Context& context) {
+  auto notices = app.add_subcommand("notices", "Notices: sent, waiting, given up");
+  notices.require_subcommand();
 
-  auto* listing = notices->add_subcommand("list", "Notices, newest first");
+  auto listing = notices.add_subcommand("list", "Notices, newest first");
   auto filter = std::make_shared<Filter>();
-  filter->add_options(*listing);
-  listing->callback([filter, &context] { list(context, *filter); });
+  filter->add_options(listing);
+  listing.callback([filter, &context] { list(context, *filter); });
 
-  auto* showing = notices->add_subcommand("show", "One notice and what became of it");
+  auto showing = notices.add_subcommand("show", "One notice and what became of it");
   auto id = std::make_shared<std::string>();
-  showing->add_option("ID", *id, "The notice's id, or how it begins")->required();
-  showing->callback([id, &context] { show(context, *id); });
+  showing.add_option("ID", *id, "The notice's id, or how it begins").required();
+  showing.callback([id, &context] { show(context, *id); });
 
-  auto* again = notices->add_subcommand("requeue", "Try again what was given up");
+  auto again = notices.add_subcommand("requeue", "Try again what was given up");
   auto ids = std::make_shared<std::vector<std::string>>();
   auto all = std::make_shared<bool>(false);
-  auto* which = again->add_option("ID", *ids, "Ids of failed notices, or how they begin");
-  again->add_flag("--all", *all, "All that have failed")->excludes(which);
-  again->callback([ids, all, &context] { requeue(context, *ids, *all); });
+  auto which = again.add_option("ID", *ids, "Ids of failed notices, or how they begin");
+  again.add_flag("--all", *all, "All that have failed").excludes(which);
+  again.callback([ids, all, &context] { requeue(context, *ids, *all); });
 }
 
 }  // namespace sallyport::daemon::ctl

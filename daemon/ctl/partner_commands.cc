@@ -1,7 +1,6 @@
 // sallyportctl partner ..., pgp ... and ban ...
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -90,8 +89,8 @@ void show_changed(Context& context, const Reply& reply, const std::string& sente
   if (!context.print_json(reply)) context.line(sentence);
 }
 
-void add_reading(CLI::App& partner, Context& context) {
-  partner.add_subcommand("list", "All partners")->callback([&context] {
+void add_reading(Command partner, Context& context) {
+  partner.add_subcommand("list", "All partners").callback([&context] {
     const Reply reply = context.get(context.org_path("/partners"));
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
@@ -107,16 +106,16 @@ void add_reading(CLI::App& partner, Context& context) {
     }
     context.print(table, "No partners: 'partner create NAME' makes one.");
   });
-  auto* show = partner.add_subcommand("show", "Everything about a partner");
+  auto show = partner.add_subcommand("show", "Everything about a partner");
   auto name = std::make_shared<std::string>();
-  show->add_option("NAME", *name, "The partner")->required();
-  show->callback([name, &context] {
+  show.add_option("NAME", *name, "The partner").required();
+  show.callback([name, &context] {
     const Reply reply = context.get(partner_path(context, *name));
     if (!context.print_json(reply)) print_partner(context, parse_json(reply.body));
   });
 }
 
-void add_making(CLI::App& partner, Context& context) {
+void add_making(Command partner, Context& context) {
   struct Input {
     std::string name, auth;
     std::vector<std::string> emails, addresses;
@@ -133,19 +132,19 @@ void add_making(CLI::App& partner, Context& context) {
     }
   };
   for (const bool create : {true, false}) {
-    auto* command = partner.add_subcommand(
+    auto command = partner.add_subcommand(
         create ? "create" : "update",
         create ? "Make a partner and its folders" : "Change e-mails, addresses or authentication");
     auto input = std::make_shared<Input>();
     command
-        ->add_option("NAME", input->name,
-                     "a-z, 0-9 and '-', at most 32 characters; also the SFTP login")
-        ->required();
-    command->add_option("--email", input->emails, "Contact that hears of its files; repeatable");
-    command->add_option("--allow", input->addresses,
-                        "Address or CIDR range it may come from; repeatable; 'any' for all");
-    command->add_option("--auth", input->auth, "any, key, password or key+password");
-    command->callback([=, &context] {
+        .add_option("NAME", input->name,
+                    "a-z, 0-9 and '-', at most 32 characters; also the SFTP login")
+        .required();
+    command.add_option("--email", input->emails, "Contact that hears of its files; repeatable");
+    command.add_option("--allow", input->addresses,
+                       "Address or CIDR range it may come from; repeatable; 'any' for all");
+    command.add_option("--auth", input->auth, "any, key, password or key+password");
+    command.callback([=, &context] {
       if (create) {
         const Reply reply = context.post(context.org_path("/partners"), input->json(true).dump());
         show_changed(context, reply,
@@ -169,23 +168,23 @@ Json policy_value(const std::string& text) {
   }
 }
 
-void add_policies(CLI::App& partner, Context& context) {
-  auto* set = partner.add_subcommand("set", "Set a policy of this partner alone");
+void add_policies(Command partner, Context& context) {
+  auto set = partner.add_subcommand("set", "Set a policy of this partner alone");
   struct Input {
     std::string name, policy, value, object;
   };
   auto input = std::make_shared<Input>();
-  set->add_option("NAME", input->name, "The partner")->required();
-  set->add_option(
+  set.add_option("NAME", input->name, "The partner").required();
+  set.add_option(
          "POLICY", input->policy,
          "An option of [partner] without that prefix: encryption, signature, shared, trigger, "
          "quota_bytes, ... (sallyport.toml(5))")
-      ->required();
-  set->add_option("VALUE", input->value,
-                  "As in the configuration file; 'default' takes the setting away")
-      ->required();
-  set->add_option("--object", input->object, "For files of this object only, such as Invoices");
-  set->callback([input, &context] {
+      .required();
+  set.add_option("VALUE", input->value,
+                 "As in the configuration file; 'default' takes the setting away")
+      .required();
+  set.add_option("--object", input->object, "For files of this object only, such as Invoices");
+  set.callback([input, &context] {
     const Json now = parse_json(context.get(partner_path(context, input->name)).body);
     Json policies = now["policies"];
     const auto without = [](const Json& object, const std::string& name) {
@@ -215,29 +214,28 @@ void add_policies(CLI::App& partner, Context& context) {
   });
 }
 
-void add_states(CLI::App& partner, Context& context) {
+void add_states(Command partner, Context& context) {
   for (const bool suspend : {true, false}) {
-    auto* command = partner.add_subcommand(
+    auto command = partner.add_subcommand(
         suspend ? "suspend" : "resume",
         suspend ? "Keep it out; running sessions end within 5 seconds" : "Let it in again");
     auto name = std::make_shared<std::string>();
-    command->add_option("NAME", *name, "The partner")->required();
-    command->callback([=, &context] {
+    command.add_option("NAME", *name, "The partner").required();
+    command.callback([=, &context] {
       const Reply reply =
           context.post(partner_path(context, *name, suspend ? "/suspend" : "/resume"));
       show_changed(context, reply, *name + (suspend ? " is suspended." : " is active."));
     });
   }
-  auto* password =
+  auto password =
       partner.add_subcommand("password", "Set the password, read from a file, or remove it");
   auto name = std::make_shared<std::string>();
   auto file = std::make_shared<std::string>("-");
   auto remove = std::make_shared<bool>(false);
-  password->add_option("NAME", *name, "The partner")->required();
-  password->add_option("FILE", *file, "File with the password; - is standard input")
-      ->capture_default_str();
-  password->add_flag("--remove", *remove, "Remove the password");
-  password->callback([=, &context] {
+  password.add_option("NAME", *name, "The partner").required();
+  password.add_option("FILE", *file, "File with the password; - is standard input").show_default();
+  password.add_flag("--remove", *remove, "Remove the password");
+  password.callback([=, &context] {
     Json body = Json::object({{"password", nullptr}});
     if (!*remove) {
       std::string text = read_input(*file);
@@ -250,26 +248,26 @@ void add_states(CLI::App& partner, Context& context) {
   });
 }
 
-void add_key_group(CLI::App& partner, Context& context, bool ssh) {
+void add_key_group(Command partner, Context& context, bool ssh) {
   const std::string kind = ssh ? "ssh-key" : "pgp-key";
   const std::string path = ssh ? "/ssh-keys" : "/pgp-keys";
-  auto* group = partner.add_subcommand(
+  auto group = partner.add_subcommand(
       kind, ssh ? "SSH public keys of a partner" : "PGP public keys of a partner");
-  group->require_subcommand(1);
+  group.require_subcommand();
   struct Input {
     std::string name, file, label, expires, id;
   };
   auto input = std::make_shared<Input>();
-  auto* add = group->add_subcommand(
+  auto add = group.add_subcommand(
       "add", ssh ? "Add one: OpenSSH line, RFC 4716 or PKCS#8 PEM; RSA of 2048 bits and more, "
                    "Ed25519, ECDSA"
                  : "Add one, ASCII-armoured or binary; it is pinned by its fingerprint");
-  add->add_option("NAME", input->name, "The partner")->required();
-  add->add_option("FILE", input->file, "File with the public key; - is standard input")->required();
-  add->add_option("--label", input->label, "For lists; default: the key's own comment");
+  add.add_option("NAME", input->name, "The partner").required();
+  add.add_option("FILE", input->file, "File with the public key; - is standard input").required();
+  add.add_option("--label", input->label, "For lists; default: the key's own comment");
   if (ssh)
-    add->add_option("--expires", input->expires, "Last day on which it is good, UTC: 2027-01-31");
-  add->callback([=, &context] {
+    add.add_option("--expires", input->expires, "Last day on which it is good, UTC: 2027-01-31");
+  add.callback([=, &context] {
     std::string key = read_input(input->file);
     if (!ssh) key = armoured(std::move(key), "PUBLIC");
     Json body = Json::object({{"key", key}, {"label", input->label}});
@@ -279,32 +277,32 @@ void add_key_group(CLI::App& partner, Context& context, bool ssh) {
         context, reply,
         "Added " + text_of(parse_json(reply.body)["fingerprint"]) + " to " + input->name + ".");
   });
-  auto* remove = group->add_subcommand("remove", "Remove one by id or fingerprint");
+  auto remove = group.add_subcommand("remove", "Remove one by id or fingerprint");
   auto victim = std::make_shared<Input>();
-  remove->add_option("NAME", victim->name, "The partner")->required();
-  remove->add_option("ID", victim->id, "Id or fingerprint")->required();
-  remove->callback([=, &context] {
+  remove.add_option("NAME", victim->name, "The partner").required();
+  remove.add_option("ID", victim->id, "Id or fingerprint").required();
+  remove.callback([=, &context] {
     const Reply reply =
         context.del(partner_path(context, victim->name, path + "/" + encode(victim->id)));
     show_changed(context, reply, "Removed.");
   });
 }
 
-void add_pgp(CLI::App& app, Context& context) {
-  auto* pgp = app.add_subcommand("pgp", "Our own PGP keys");
-  pgp->require_subcommand(1);
+void add_pgp(Command app, Context& context) {
+  auto pgp = app.add_subcommand("pgp", "Our own PGP keys");
+  pgp.require_subcommand();
   struct Input {
     std::string type = "rsa3072", name, email, expires, file, label, fingerprint;
   };
   auto input = std::make_shared<Input>();
-  auto* init =
-      pgp->add_subcommand("init", "Make a key pair; the newest one signs, all of them decrypt");
-  init->add_option("--type", input->type, "rsa3072 or curve25519")->capture_default_str();
-  init->add_option("--name", input->name, "Name in the key's user id; default: the organisation's");
-  init->add_option("--email", input->email, "E-mail in the key's user id")->required();
-  init->add_option("--expires", input->expires,
-                   "Last day on which it is good, UTC; default: it does not expire");
-  init->callback([=, &context] {
+  auto init =
+      pgp.add_subcommand("init", "Make a key pair; the newest one signs, all of them decrypt");
+  init.add_option("--type", input->type, "rsa3072 or curve25519").show_default();
+  init.add_option("--name", input->name, "Name in the key's user id; default: the organisation's");
+  init.add_option("--email", input->email, "E-mail in the key's user id").required();
+  init.add_option("--expires", input->expires,
+                  "Last day on which it is good, UTC; default: it does not expire");
+  init.callback([=, &context] {
     Json body = Json::object({{"type", input->type}, {"email", input->email}});
     if (!input->name.empty()) body.set("name", input->name);
     if (!input->expires.empty()) body.set("expires", input->expires);
@@ -313,19 +311,19 @@ void add_pgp(CLI::App& app, Context& context) {
                  "Made the key " + text_of(parse_json(reply.body)["fingerprint"]) +
                      ". Give partners its public part: sallyportctl pgp export");
   });
-  auto* import =
-      pgp->add_subcommand("import", "Take a secret key of ours, made elsewhere without passphrase");
-  import->add_option("FILE", input->file, "File with the secret key; - is standard input")
-      ->required();
-  import->add_option("--label", input->label, "For lists");
-  import->callback([=, &context] {
+  auto import =
+      pgp.add_subcommand("import", "Take a secret key of ours, made elsewhere without passphrase");
+  import.add_option("FILE", input->file, "File with the secret key; - is standard input")
+      .required();
+  import.add_option("--label", input->label, "For lists");
+  import.callback([=, &context] {
     std::string secret = armoured(read_input(input->file), "PRIVATE");
   Json body = Json::object({{"key", secret}, {"label", input->label}});
   base::wipe(secret);
   const Reply reply = context.post("/admin/pgp-keys/import", body.dump());
   show_changed(context, reply, "Imported " + text_of(parse_json(reply.body)["fingerprint"]) + ".");
 });
-pgp->add_subcommand("list", "Our keys")->callback([&context] {
+pgp.add_subcommand("list", "Our keys").callback([&context] {
   const Reply reply = context.get("/admin/pgp-keys");
   if (context.print_json(reply)) return;
   const Json answer = parse_json(reply.body);
@@ -336,20 +334,20 @@ pgp->add_subcommand("list", "Our keys")->callback([&context] {
   }
   context.print(table, "No key of ours: 'pgp init' makes one.");
 });
-auto* export_key =
-    pgp->add_subcommand("export", "Print the public part, ASCII-armoured, for partners");
-export_key->add_option("FINGERPRINT", input->fingerprint, "Only this one; default: all of ours");
-export_key->callback([=, &context] {
+auto export_key =
+    pgp.add_subcommand("export", "Print the public part, ASCII-armoured, for partners");
+export_key.add_option("FINGERPRINT", input->fingerprint, "Only this one; default: all of ours");
+export_key.callback([=, &context] {
   const Reply reply =
       context.get("/admin/pgp-keys/public?fingerprint=" + encode(input->fingerprint));
   *context.out << reply.body;
 });
 }  // namespace
 
-void add_bans(CLI::App& app, Context& context) {
-  auto* ban = app.add_subcommand("ban", "Addresses that may not log in for a while");
-  ban->require_subcommand(1);
-  ban->add_subcommand("list", "Who is banned, why and until when")->callback([&context] {
+void add_bans(Command app, Context& context) {
+  auto ban = app.add_subcommand("ban", "Addresses that may not log in for a while");
+  ban.require_subcommand();
+  ban.add_subcommand("list", "Who is banned, why and until when").callback([&context] {
     const Reply reply = context.get("/admin/bans");
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
@@ -364,33 +362,33 @@ void add_bans(CLI::App& app, Context& context) {
     std::string address, length = "30min";
   };
   auto input = std::make_shared<Input>();
-  auto* add = ban->add_subcommand("add", "Ban an address (IPv6: its /64)");
-  add->add_option("ADDRESS", input->address, "IPv4 address or IPv6 /64")->required();
-  add->add_option("--for", input->length, "How long: 30min, 12h, 7d")->capture_default_str();
-  add->callback([=, &context] {
+  auto add = ban.add_subcommand("add", "Ban an address (IPv6: its /64)");
+  add.add_option("ADDRESS", input->address, "IPv4 address or IPv6 /64").required();
+  add.add_option("--for", input->length, "How long: 30min, 12h, 7d").show_default();
+  add.callback([=, &context] {
     const Reply reply = context.post(
         "/admin/bans", Json::object({{"address", input->address}, {"for", input->length}}).dump());
     show_changed(context, reply, "Banned " + input->address + ".");
   });
-  auto* lift = ban->add_subcommand("lift", "Let an address in again");
+  auto lift = ban.add_subcommand("lift", "Let an address in again");
   auto address = std::make_shared<std::string>();
-  lift->add_option("ADDRESS", *address, "As the list shows it")->required();
-  lift->callback([=, &context] {
+  lift.add_option("ADDRESS", *address, "As the list shows it").required();
+  lift.callback([=, &context] {
     const Reply reply = context.del("/admin/bans?address=" + encode(*address));
     show_changed(context, reply, *address + " may log in again.");
   });
 }
 
-void add_sheet(CLI::App& partner, Context& context) {
-  auto* sheet =
+void add_sheet(Command partner, Context& context) {
+  auto sheet =
       partner.add_subcommand("sheet", "What the partner's side needs to connect, to hand over");
   struct Input {
     std::string name, format = "text";
   };
   auto input = std::make_shared<Input>();
-  sheet->add_option("NAME", input->name, "The partner")->required();
-  sheet->add_option("--format", input->format, "text, markdown or html")->capture_default_str();
-  sheet->callback([=, &context] {
+  sheet.add_option("NAME", input->name, "The partner").required();
+  sheet.add_option("--format", input->format, "text, markdown or html").show_default();
+  sheet.callback([=, &context] {
     *context.out << context
                         .get(partner_path(context, input->name,
                                           "/sheet?format=" + encode(input->format)))
@@ -400,16 +398,16 @@ void add_sheet(CLI::App& partner, Context& context) {
 
 }  // namespace sallyport::daemon::ctl
 
-void add_partner_commands(CLI::App& app, Context& context) {
-  auto* partner = app.add_subcommand("partner", "Partners of the file gateway and their keys");
-  partner->require_subcommand(1);
-  add_making(*partner, context);
-  add_reading(*partner, context);
-  add_policies(*partner, context);
-  add_states(*partner, context);
-  add_key_group(*partner, context, true);
-  add_key_group(*partner, context, false);
-  add_sheet(*partner, context);
+void add_partner_commands(Command app, Context& context) {
+  auto partner = app.add_subcommand("partner", "Partners of the file gateway and their keys");
+  partner.require_subcommand();
+  add_making(partner, context);
+  add_reading(partner, context);
+  add_policies(partner, context);
+  add_states(partner, context);
+  add_key_group(partner, context, true);
+  add_key_group(partner, context, false);
+  add_sheet(partner, context);
   add_pgp(app, context);
   add_bans(app, context);
 }

@@ -133,7 +133,7 @@ int run(int argc, const char* const* argv) {
     context.terminal = ::isatty(STDIN_FILENO) == 1;
   });
 
-  add_all_commands(app, context);
+  add_all_commands(Command(app), context);
   add_completion_command(app, context);
   take_one_value_each(app);
   try {

@@ -1,7 +1,6 @@
 // sallyportctl status, clock, sessions, host-keys.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "base/instant.h"
@@ -122,26 +121,26 @@ void show_clock(Context& context, const Reply& reply) {
   }
 }
 
-void add_clock(CLI::App& app, Context& context) {
-  auto* clock = app.add_subcommand("clock", "The daemon's time");
-  clock->require_subcommand(1);
-  auto* show = clock->add_subcommand("show", "What time it is for the daemon, and if it trusts it");
-  show->callback([&context] { show_clock(context, context.get("/admin/clock")); });
-  auto* confirm = clock->add_subcommand(
+void add_clock(Command app, Context& context) {
+  auto clock = app.add_subcommand("clock", "The daemon's time");
+  clock.require_subcommand();
+  auto show = clock.add_subcommand("show", "What time it is for the daemon, and if it trusts it");
+  show.callback([&context] { show_clock(context, context.get("/admin/clock")); });
+  auto confirm = clock.add_subcommand(
       "confirm", "The machine's clock is right after it stepped: go on expiring keys");
-  confirm->callback([&context] { show_clock(context, context.post("/admin/clock/confirm")); });
-  auto* advance = clock->add_subcommand(
+  confirm.callback([&context] { show_clock(context, context.post("/admin/clock/confirm")); });
+  auto advance = clock.add_subcommand(
       "advance", "Test instances only: move the time and work off everything that becomes due");
   const auto by = std::make_shared<std::string>();
-  advance->add_option("BY", *by, "A length of time: 90s, 2h, 7d")->required();
-  advance->callback([by, &context] {
+  advance.add_option("BY", *by, "A length of time: 90s, 2h, 7d").required();
+  advance.callback([by, &context] {
     show_clock(context, context.post("/admin/clock/advance", Json::object({{"by", *by}}).dump()));
   });
 }
 
-void add_sessions(CLI::App& app, Context& context) {
-  auto* sessions = app.add_subcommand("sessions", "Partners that are logged in by SFTP now");
-  sessions->callback([&context] {
+void add_sessions(Command app, Context& context) {
+  auto sessions = app.add_subcommand("sessions", "Partners that are logged in by SFTP now");
+  sessions.callback([&context] {
     const Reply reply = context.get("/admin/sessions");
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
@@ -155,9 +154,9 @@ void add_sessions(CLI::App& app, Context& context) {
   });
 }
 
-void add_host_keys(CLI::App& app, Context& context) {
-  auto* keys = app.add_subcommand("host-keys", "The SFTP server's host keys and fingerprints");
-  keys->callback([&context] {
+void add_host_keys(Command app, Context& context) {
+  auto keys = app.add_subcommand("host-keys", "The SFTP server's host keys and fingerprints");
+  keys.callback([&context] {
     const Reply reply = context.get("/admin/host-keys");
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
@@ -172,12 +171,12 @@ void add_host_keys(CLI::App& app, Context& context) {
 
 }  // namespace
 
-void add_status_commands(CLI::App& app, Context& context) {
-  auto* status = app.add_subcommand("status", "Is all well, what runs when, what needs attention");
+void add_status_commands(Command app, Context& context) {
+  auto status = app.add_subcommand("status", "Is all well, what runs when, what needs attention");
   const auto check = std::make_shared<bool>(false);
-  status->add_flag("--check", *check,
-                   "For monitoring: one line, and exit status 1 if anything needs attention");
-  status->callback([check, &context] { *check ? check_status(context) : show_status(context); });
+  status.add_flag("--check", *check,
+                  "For monitoring: one line, and exit status 1 if anything needs attention");
+  status.callback([check, &context] { *check ? check_status(context) : show_status(context); });
   add_clock(app, context);
   add_sessions(app, context);
   add_host_keys(app, context);
