@@ -185,12 +185,12 @@ Reason judge_form(const Inspection& inspection, const Acceptance& acceptance,
     return acceptance.encryption == Encryption::required ? Reason::not_encrypted : Reason::none;
   }
   if (inspection.recipients.empty() && inspection.has_password) return Reason::password_encrypted;
-  const auto may_be_ours = [&own_key_ids](const std::string& key_id) {
-    return key_id == hidden_recipient || contains(own_key_ids, key_id);
-  };
   const auto& recipients = inspection.recipients;
-  if (!recipients.empty() && std::none_of(recipients.begin(), recipients.end(), may_be_ours))
-    return Reason::not_for_us;
+  const auto is_ours = [&own_key_ids](const std::string& id) { return contains(own_key_ids, id); };
+  if (!recipients.empty() && std::none_of(recipients.begin(), recipients.end(), is_ours)) {
+    // A message has to name its recipients (gateway.md 5). Others beside ours may hide.
+    return contains(recipients, hidden_recipient) ? Reason::recipient_hidden : Reason::not_for_us;
+  }
   if (!inspection.has_integrity) return Reason::no_integrity;
   if (!inspection.is_supported) return Reason::unsupported;
   return Reason::none;

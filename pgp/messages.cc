@@ -172,7 +172,8 @@ Verdict Engine::decrypt_and_verify(int input, int output, const Acceptance& acce
   if (verdict.reason != Reason::none) return verdict;
 
   GpgJob job;
-  job.arguments = {"--decrypt"};
+  // Who hides may be one of others than us: gpg need not try all our keys for them.
+  job.arguments = {"--skip-hidden-recipients", "--decrypt"};
   job.input = input;
   job.output = output;
   job.input_bytes = verdict.input_bytes;

@@ -18,6 +18,7 @@ enum class Reason {
 
   // Decryption.
   not_for_us,          ///< for other keys than ours; Verdict::recipients names them
+  recipient_hidden,    ///< names no key of ours, but somebody without a name
   password_encrypted,  ///< encrypted with a passphrase, not to a key
   own_key_expired,
   own_key_revoked,

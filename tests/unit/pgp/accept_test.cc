@@ -76,10 +76,19 @@ TEST_F(Accept, EmptyContent) {
   EXPECT_EQ(opened.content, "");
 }
 
-TEST_F(Accept, HiddenRecipient) {
-  const std::string message =
-      w.partner.gpg({"--encrypt", "--sign", "-u", w.rsa_key, "-R", w.our_key}, w.text);
+TEST_F(Accept, AHiddenRecipientBesideUs) {
+  const std::string message = w.partner.gpg(
+      {"--encrypt", "--sign", "-u", w.rsa_key, "-R", w.curve_key, "-r", w.our_key}, w.text);
   expect_accepted(message, w.strict(), w.rsa_key);
+}
+
+TEST_F(Accept, AMessageHasToNameItsRecipients) {
+  expect_refused(w.partner.gpg({"--encrypt", "-R", w.our_key}, w.text), w.lax(),
+                 Reason::recipient_hidden);
+  expect_refused(w.partner.gpg({"--encrypt", "--throw-keyids", "-r", w.our_key}, w.text), w.lax(),
+                 Reason::recipient_hidden);
+  expect_refused(w.partner.gpg({"--encrypt", "-r", w.curve_key, "-R", w.our_key}, w.text), w.lax(),
+                 Reason::recipient_hidden);
 }
 
 TEST_F(Accept, SeveralRecipientsAndSigners) {
@@ -129,11 +138,6 @@ TEST_F(Accept, NotForUsNamesWhomItIsFor) {
   EXPECT_THAT(opened.verdict.recipients, SizeIs(2));
   EXPECT_THAT(sentence(opened.verdict), HasSubstr(opened.verdict.recipients[1]));
   EXPECT_FALSE(opened.is_published);
-}
-
-TEST_F(Accept, NotForUsWithHiddenRecipient) {
-  expect_refused(w.partner.gpg({"--encrypt", "-R", w.curve_key}, w.text), w.lax(),
-                 Reason::not_for_us);
 }
 
 TEST_F(Accept, PasswordOnly) {

@@ -430,7 +430,7 @@ TEST_F(Hostile, ManyOfEverythingEndsSoon) {
   }
   timed("signatures", envelope().seal(one_pass + literal(w.text) + signatures));
 
-  // Each hidden recipient makes gpg try all our keys.
+  // For each hidden recipient gpg would try all our keys.
   const Envelope second(w, w.our_rsa_key);
   std::string hidden_packet = second.session_key_packet();
   const std::size_t id_at = hidden_packet.size() - split_packets(hidden_packet)[0].body.size() + 1;
