@@ -115,6 +115,7 @@ struct FileFacts {
   std::string duplicate_of;                  ///< id of the file with the same content
   std::optional<base::Instant> received_at;  ///< or made available, for outgoing ones
   std::optional<base::Instant> duplicate_received_at;
+  std::optional<base::Instant> downloaded_at;  ///< first, in full; for outgoing ones
 };
 
 struct ExpectationFacts {

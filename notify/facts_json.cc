@@ -113,6 +113,7 @@ void visit_file(Visitor& v, F& file) {
   v.text("duplicate_of", file.duplicate_of);
   v.instant("received_at", file.received_at);
   v.instant("duplicate_received_at", file.duplicate_received_at);
+  v.instant("downloaded_at", file.downloaded_at);
 }
 
 template <class Visitor, class E>

@@ -146,30 +146,44 @@ void not_collected(Content& content, const Facts& facts, Instant now) {
   const FileFacts& file = file_of(facts);
   const bool returned = facts.kind == Kind::outbound_returned;
   const Instant since = file.received_at.value_or(facts.happened_at);
-  content.tone = returned ? Tone::critical : Tone::attention;
+  const bool downloaded = file.downloaded_at.has_value();
+  content.tone = returned && !downloaded ? Tone::critical : Tone::attention;
   content.subject =
-      returned ? fmt::format("File {} was never collected by partner {} and is in the backup",
-                             quoted(file.name), clean_line(facts.partner, 32))
+      returned ? fmt::format("File {} was {} by partner {} and is in the backup", quoted(file.name),
+                             downloaded ? "downloaded but not deleted" : "never collected",
+                             clean_line(facts.partner, 32))
                : fmt::format("File {} is waiting for you since {}", quoted(file.name),
                              base::format_date(since));
   content.badge = returned ? "Not collected" : "Waiting to be collected";
   content.heading = returned ? fmt::format("{} was not collected", quoted(file.name))
                              : fmt::format("{} has not been collected yet", quoted(file.name));
-  content.paragraphs.push_back(
-      returned ? "The partner did not fetch the file in time, so it was moved from /Outgoing to "
-                 "the backup. It is still listed and can be downloaded by you."
-               : "The file lies in /Outgoing of your SFTP account. Please download it and delete "
-                 "it there when you have it.");
+  if (returned) {
+    content.paragraphs.push_back(
+        std::string(downloaded ? "The partner downloaded the file but did not delete it"
+                               : "The partner did not fetch the file") +
+        " in time, so it was moved from /Outgoing to the backup. It is still listed and can be "
+        "downloaded by you.");
+  } else {
+    content.paragraphs.push_back(
+        downloaded ? "You downloaded the file, but it still lies in /Outgoing of your SFTP "
+                     "account. If you have it in full, please delete it there: that tells us that "
+                     "it arrived."
+                   : "The file lies in /Outgoing of your SFTP account. Please download it and "
+                     "delete it there when you have it.");
+  }
   add_row(content.rows, "Available since", moment(since, now));
+  if (downloaded) add_row(content.rows, "Downloaded", moment(*file.downloaded_at, now));
   if (!returned && facts.deadline)
     add_row(content.rows, "Kept until", moment(*facts.deadline, now));
   file_rows(content, facts);
   if (returned) {
-    content.steps.push_back({"Ask the partner whether its collection works."});
+    content.steps.push_back({downloaded ? "Ask the partner to delete what it has downloaded."
+                                        : "Ask the partner whether its collection works."});
     content.steps.push_back({"Where the file is now:", files_command("show", file.id)});
   } else {
     content.steps.push_back(
-        {"Log in by SFTP and fetch the file from /Outgoing/" + clean_line(file.object, 64) + "."});
+        {std::string("Log in by SFTP and ") + (downloaded ? "delete" : "fetch") + " the file " +
+         (downloaded ? "in" : "from") + " /Outgoing/" + clean_line(file.object, 64) + "."});
   }
 }
 

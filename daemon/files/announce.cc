@@ -91,6 +91,7 @@ void announce(store::Unit& unit, const Config& config, const store::Partner& par
   about.reason = file.reason;
   about.duplicate_of = notice.duplicate_of;
   about.duplicate_received_at = notice.duplicate_received_at;
+  about.downloaded_at = notice.downloaded_at;
   // An outgoing file has no such time before it is offered.
   about.received_at = file.received == base::Instant{} ? file.created : file.received;
   facts.file = std::move(about);

@@ -21,6 +21,7 @@ struct FileNotice {
   std::optional<base::Instant> deadline;
   std::string duplicate_of;
   std::optional<base::Instant> duplicate_received_at;
+  std::optional<base::Instant> downloaded_at;
   bool to_contacts = true;
   bool to_administrators = true;
 };

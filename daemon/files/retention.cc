@@ -28,6 +28,14 @@ const std::vector<FileState>& lying() {
   return states;
 }
 
+/// When the partner first had all of it; nullopt if never. Deleting it is what collects it.
+std::optional<base::Instant> first_download(Unit& unit, const File& file) {
+  for (const store::FileStep& step : store::file_steps(unit, file.id)) {
+    if (step.state == FileState::downloaded) return step.at;
+  }
+  return std::nullopt;
+}
+
 /// Why files cannot be encrypted to the key and read again; empty if they can.
 std::string trouble_with(const std::optional<pgp::Key>& key, base::Instant now) {
   if (!key) return "is not in the PGP keyring ('sallyportctl pgp list' names ours)";
@@ -137,18 +145,18 @@ void Retention::remind(File& file, base::Instant now) {
     }
   }
   file.next_due = next;
-  const bool announce_it = reached && file.state == FileState::available;
   commit_file(context_, file, "", [&](Unit& unit) {
-    if (!announce_it) return;
+    if (!reached) return;
     FileNotice notice;
     notice.kind = notify::Kind::outbound_not_collected;
     notice.to_administrators = false;
     notice.cycle = file.received;
     notice.offset = *reached;
     notice.deadline = file.received + policy.collect_until;
+    notice.downloaded_at = first_download(unit, file);
     announce(unit, *config, partner, file, notice, now);
   });
-  if (announce_it) context_.waker.wake("outbox");
+  if (reached) context_.waker.wake("outbox");
 }
 
 void Retention::move_to_backup(File& file, base::Instant now) {
@@ -183,20 +191,20 @@ void Retention::move_to_backup(File& file, base::Instant now) {
     if (is_failed) removed = directory->remove_file(reason_note_name(place.name)) || removed;
     if (removed) directory->sync();
   }
-  const bool was_unread = file.state == FileState::available;
   if (!is_failed) file.state = FileState::backed_up;
   file.next_due.reset();
   const store::Partner partner = context_.partner(file.partner);
   const auto config = context_.config.get();
   commit_file(context_, file, "moved to " + file.backup_at, [&](Unit& unit) {
-    if (!is_outbound || !was_unread) return;
+    if (!is_outbound) return;
     FileNotice notice;
     notice.kind = notify::Kind::outbound_returned;
     notice.cycle = file.received;
     notice.to_contacts = false;
+    notice.downloaded_at = first_download(unit, file);
     announce(unit, *config, partner, file, notice, now);
   });
-  if (is_outbound && was_unread) context_.waker.wake("outbox");
+  if (is_outbound) context_.waker.wake("outbox");
   base::log_info("file.backed_up",
                  {{"file", file.id}, {"partner", file.partner}, {"location", file.backup_at}},
                  "{} of {} moved to {}", file.published_as, file.partner, file.backup_at);

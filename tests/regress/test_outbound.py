@@ -147,6 +147,41 @@ def test_what_is_not_collected_is_announced_twice_and_taken_back_after_two_weeks
     assert unseal(instance, back).stdout == b"nobody came"
 
 
+def test_what_was_downloaded_and_not_deleted_is_announced_as_such(make_instance, scratch):
+    instance = make_instance()
+    drop(instance, "Invoices", "kept.csv", "taken, not deleted")
+    instance.wait_state("kept.csv", "available")
+    fetch(instance, "/Outgoing/Invoices/kept.csv.pgp", scratch / "kept.pgp")
+    instance.wait_state("kept.csv", "downloaded")
+
+    def about():
+        return [m for m in instance.mails() if "kept.csv" in m.as_string()]
+
+    instance.advance("73h")
+    (reminder,) = wait_for("the reminder", about)
+    assert "files@acme.example.com" in reminder["To"]
+    assert "You downloaded the file" in reminder.get_body(("plain",)).get_content()
+    instance.advance("12d")
+    instance.wait_state("kept.csv", "backed_up")
+    (returned,) = wait_for("the administrators are told", lambda: [m for m in about() if "admin@example.org" in m["To"]])
+    assert "downloaded but not deleted" in returned["Subject"]
+
+
+def test_a_file_that_was_deleted_after_its_download_is_not_announced(make_instance, scratch):
+    instance = make_instance()
+    drop(instance, "Invoices", "gone.csv", "taken and deleted")
+    instance.wait_state("gone.csv", "available")
+    fetch(instance, "/Outgoing/Invoices/gone.csv.pgp", scratch / "gone.pgp")
+    instance.sftp("rm /Outgoing/Invoices/gone.csv.pgp")
+    instance.wait_state("gone.csv", "collected")
+    drop(instance, "Invoices", "kept.csv", "the other")
+    instance.wait_state("kept.csv", "available")
+    instance.advance("15d")
+    instance.wait_state("kept.csv", "backed_up")
+    wait_for("the other's mails", lambda: sum("kept.csv" in m.as_string() for m in instance.mails()) >= 2)
+    assert not [m for m in instance.mails() if "gone.csv" in m.as_string()]
+
+
 def test_what_would_never_be_sent_is_refused_or_reported(make_instance, scratch):
     instance = make_instance()
     plain = make(scratch, "given.csv")

@@ -10,6 +10,7 @@
 #include "daemon/files/outbound_watch.h"
 #include "daemon/files/retention.h"
 #include "gateway.h"
+#include "notify/facts.h"
 
 namespace sallyport::daemon::test {
 namespace {
@@ -18,7 +19,9 @@ using store::FileState;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Optional;
 using testing::SizeIs;
+using testing::UnorderedElementsAre;
 
 /// What the partner reads of a message of ours; empty unless it is good and by our key.
 std::string opened(const fs::path& sealed) {
@@ -219,6 +222,37 @@ TEST(Outbound, RemindersThenTheBackup) {
   EXPECT_THAT(gateway.notices("outbound_returned"), SizeIs(1)) << "administrators only";
   EXPECT_THAT(files_below(gateway.tree()), IsEmpty());
   EXPECT_THAT(files_below(gateway.root() / "backup"), SizeIs(1));
+}
+
+TEST(Outbound, WhatWasDownloadedAndNotDeletedIsNotCollected) {
+  Gateway gateway;
+  Retention retention(*gateway.context);
+  const std::string id = give(gateway, "Invoices", "order.csv", "1");
+  gateway.work();
+  const base::Instant available = gateway.file(id).received;
+  const auto on_day = [&](int day) {
+    gateway.clock.set(available + base::Seconds{day * 86400});
+    while (retention.run_pass(gateway.clock.now())) {
+    }
+  };
+  const auto downloads_in = [&](const std::string& kind) {
+    std::vector<std::optional<base::Instant>> all;
+    for (const store::Notice& notice : gateway.notices(kind)) {
+      all.push_back(notify::parse_facts(notice.facts).value().file.value().downloaded_at);
+    }
+    return all;
+  };
+  const base::Instant day_4 = available + base::Seconds{4 * 86400};
+  on_day(3);
+  on_day(4);
+  gateway.journal->downloaded(gateway.peer(), "/Outgoing/Invoices/order.csv.pgp", 100, true);
+  EXPECT_EQ(gateway.file(id).state, FileState::downloaded);
+  on_day(7);
+  EXPECT_THAT(downloads_in("outbound_not_collected"),
+              UnorderedElementsAre(std::nullopt, Optional(day_4)));
+  on_day(14);
+  EXPECT_EQ(gateway.file(id).state, FileState::backed_up);
+  EXPECT_THAT(downloads_in("outbound_returned"), ElementsAre(Optional(day_4)));
 }
 
 class WatchTest : public testing::Test {
