@@ -1,6 +1,8 @@
 """Single system calls of either program that fail (strace injects it) while a file goes through: it is retried, delivered
-once, whole. In the long run every call of a kind fails in turn, until a file goes through without having made so many."""
+once, whole, with one receipt. In the long run every call of a kind fails in turn, until a file goes through without having made so many."""
+import json
 import os
+import subprocess
 
 import pytest
 
@@ -24,6 +26,10 @@ def rows_of(instance, name):
     return [f for f in instance.items("files", "list", "--name", name) if f["name"] == name and f["state"] != "aborted"]
 
 
+def tasks_of(instance, row):
+    return instance.json("files", "show", row["id"])["pending"]
+
+
 def one_file(instance, scratch, number, kind, program, call, error, when):
     """A file goes through while a call fails; how many did."""
     name = f"file{number}.csv"
@@ -39,7 +45,9 @@ def one_file(instance, scratch, number, kind, program, call, error, when):
             # what gpg says to its agent; without that nobody could open the message, which is kept with a reason.
             def settled():
                 return [f for f in rows_of(instance, sealed.name) if f["state"] == "archived" or call == "write" and (f["state"] == "failed" or f["attempts"])]
-            wait_for(f"{what}: an end", settled, 60)
+            rows = wait_for(f"{what}: an end", settled, 60)
+            # The receipt meets the error too, or is made.
+            wait_for(f"{what}: the receipt is tried", lambda: all(task["attempts"] for task in tasks_of(instance, rows[0])), 60)
     for row in rows_of(instance, sealed.name):
         if row["state"] == "failed" and call == "write":
             wait_for(f"{what}: the original is kept", lambda at=row["location"]: (instance.dir / "partners/acme/tree" / at[1:]).exists())
@@ -50,14 +58,31 @@ def one_file(instance, scratch, number, kind, program, call, error, when):
             instance.advance("660s")
         if not rows_of(instance, sealed.name):
             instance.sftp(put)
-    wait_for(f"{what}: archived", lambda: [f for f in rows_of(instance, sealed.name) if f["state"] == "archived"], 60)
+    row, = wait_for(f"{what}: archived", lambda: [f for f in rows_of(instance, sealed.name) if f["state"] == "archived"], 60)
+    if tasks_of(instance, row):
+        instance.advance("10min")
+    wait_for(f"{what}: its receipt is made", lambda: not tasks_of(instance, row), 60)
     delivered = [p for p in instance.inbound("Invoices").iterdir() if p.name.startswith((f"file{number}.", f"file{number}-"))]
     assert [p.name for p in delivered] == [name], what
     assert delivered[0].read_bytes() == plain.read_bytes(), what
     return injection.injected
 
 
+def each_has_its_receipt(instance):
+    """One each, whole, and of the last outcome."""
+    receipts = instance.dir / "partners/acme/tree/Outgoing/Receipts"
+    rows = [f for f in instance.items("files", "list", "--limit", "1000") if f["state"] == "archived"]
+    assert sorted(p.name for p in receipts.iterdir()) == sorted(f"{f['name']}.{f['id']}.json.asc" for f in rows)
+    for path in receipts.iterdir():
+        said = subprocess.run(["gpg", "--homedir", instance.env["PARTNER_PGP_HOME"], "--batch", "--decrypt", path],
+                              capture_output=True, check=True).stdout
+        assert json.loads(said)["outcome"] == "delivered", path
+    sending = instance.dir / "partners/acme/sending"
+    assert not list(sending.iterdir()), "nothing is left of those that were not made"
+
+
 def nothing_is_left(instance):
+    each_has_its_receipt(instance)
     staging = instance.inbound("..").resolve() / ".staging"
     wait_for("nothing is left in staging", lambda: not list(staging.iterdir()))
     instance.advance("660s")  # an upload that was begun and never accepted is dropped
@@ -69,8 +94,7 @@ def nothing_is_left(instance):
 
 
 def in_turn(make_instance, scratch, program, call, most, kinds):
-    options = () if "plain" not in kinds else ("--option", 'partner.signature="optional"')
-    instance = make_instance(*options)
+    instance = make_instance("--option", "partner.receipts=true", *(() if "plain" not in kinds else ("--option", 'partner.signature="optional"')))
     number, hit = 0, 0
     for kind in kinds:
         for error in ERRORS:
@@ -85,7 +109,7 @@ def in_turn(make_instance, scratch, program, call, most, kinds):
 
 
 def test_a_failing_call_is_retried(make_instance, scratch):
-    instance = make_instance()
+    instance = make_instance("--option", "partner.receipts=true")
     cases = [("daemon", "fsync", "EIO"), ("daemon", "renameat2", "EIO"), ("daemon", "openat2", "EIO"), ("front", "fsync", "EIO"),
              ("front", "renameat2", "EIO"), ("daemon", "linkat", "EPERM")]  # the last: a file system where no file has two names
     for number, (program, call, error) in enumerate(cases):
