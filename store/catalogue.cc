@@ -44,6 +44,7 @@
 #define EVENT                                                                               \
   "happened, partner, event_name, path, address, banner, fingerprint, bytes, duration_ms, " \
   "detail"
+#define GIVEN_UP "file_id, kind, happened"
 #define TASK "file_id, kind, created, next_due, attempts, last_error"
 #define PARTNER "is_active, emails, allowed_ips, password_hash, auth, policies, created"
 #define SSH_KEY \
@@ -209,6 +210,13 @@ constexpr std::array entries{
     Entry{Sql::earliest_file_task,
           "SELECT next_due FROM file_task {index file_task_due} WHERE next_due IS NOT NULL ORDER "
           "BY next_due LIMIT 1"},
+    Entry{Sql::put_given_up_task,
+          "INSERT INTO given_up_task (" GIVEN_UP ") VALUES ({values " GIVEN_UP
+          "}) {upsert file_id, kind} happened = {new happened}"},
+    Entry{Sql::delete_given_up_task, "DELETE FROM given_up_task WHERE file_id = ? AND kind = ?"},
+    Entry{Sql::given_up_tasks,
+          "SELECT " GIVEN_UP " FROM given_up_task WHERE file_id = ? ORDER BY kind"},
+    Entry{Sql::find_given_up_task, "SELECT " GIVEN_UP " FROM given_up_task LIMIT 1"},
     Entry{Sql::insert_session_event,
           "INSERT INTO session_event (" EVENT ") VALUES ({values " EVENT "})"},
     Entry{Sql::list_session_events,

@@ -56,6 +56,10 @@ void read_task(Query& query, FileTask& task) {
   task_fields(task, [&](auto&... values) { query.read(values...); });
 }
 
+void read_given_up_task(Query& query, GivenUpTask& task) {
+  query.read(task.file_id, task.kind, task.at);
+}
+
 template <class Record, class Call>
 void event_fields(Record& event, Call&& call) {
   call(event.at, event.partner, event.event, event.path, event.address, event.banner,
@@ -258,6 +262,25 @@ std::vector<FileTask> due_file_tasks(Unit& unit, Instant now, unsigned limit) {
 
 std::optional<Instant> earliest_file_task(Unit& unit) {
   return one_instant(unit, Sql::earliest_file_task);
+}
+
+void put_given_up_task(Unit& unit, const GivenUpTask& task) {
+  Query(unit, Sql::put_given_up_task).bind(task.file_id, task.kind, task.at).run();
+}
+
+bool delete_given_up_task(Unit& unit, std::string_view file_id, std::string_view kind) {
+  return Query(unit, Sql::delete_given_up_task).bind(file_id, kind).run() == 1;
+}
+
+std::vector<GivenUpTask> given_up_tasks(Unit& unit, std::string_view file_id) {
+  Query query(unit, Sql::given_up_tasks);
+  query.bind(file_id);
+  return all_of<GivenUpTask>(query, read_given_up_task);
+}
+
+std::optional<GivenUpTask> find_given_up_task(Unit& unit) {
+  Query query(unit, Sql::find_given_up_task);
+  return first_of<GivenUpTask>(query, read_given_up_task);
 }
 
 void insert_session_event(Unit& unit, const SessionEvent& event) {

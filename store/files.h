@@ -179,6 +179,22 @@ bool delete_file_task(Unit& unit, std::string_view file_id, std::string_view kin
 [[nodiscard]] std::vector<FileTask> due_file_tasks(Unit& unit, Instant now, unsigned limit);
 [[nodiscard]] std::optional<Instant> earliest_file_task(Unit& unit);
 
+/// One that was given up, remembered until it is asked for again.
+struct GivenUpTask {
+  std::string file_id;
+  std::string kind;
+  Instant at{};
+
+  friend bool operator==(const GivenUpTask&, const GivenUpTask&) = default;
+};
+/// Inserts or replaces.
+void put_given_up_task(Unit& unit, const GivenUpTask& task);
+bool delete_given_up_task(Unit& unit, std::string_view file_id, std::string_view kind);
+/// Of one file, by their kinds.
+[[nodiscard]] std::vector<GivenUpTask> given_up_tasks(Unit& unit, std::string_view file_id);
+/// Any one of all.
+[[nodiscard]] std::optional<GivenUpTask> find_given_up_task(Unit& unit);
+
 /// Transfers and other doings of sessions, for the audit (gateway.md 3).
 struct SessionEvent {
   Instant at{};

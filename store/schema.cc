@@ -151,8 +151,15 @@ constexpr std::array<std::string_view, 3> whole_intents{
     "ALTER TABLE upload_intent ADD COLUMN ordinal {number} DEFAULT 0",
 };
 
+// Tasks that were given up: never due, remembered until somebody asks for them again.
+constexpr std::array<std::string_view, 1> given_up_tasks{
+    "CREATE TABLE IF NOT EXISTS given_up_task (file_id {id}, kind {id}, happened {number}, "
+    "PRIMARY KEY (file_id, kind)) {table}",
+};
+
 constexpr std::array all{Migration{1, "first", first}, Migration{2, "digests", digests},
-                         Migration{3, "whole intents", whole_intents}};
+                         Migration{3, "whole intents", whole_intents},
+                         Migration{4, "given up tasks", given_up_tasks}};
 
 }  // namespace
 

@@ -15,8 +15,6 @@ void add(store::Unit& unit, const store::File& file, const char* kind, base::Ins
   store::put_file_task(unit, task);
 }
 
-constexpr std::string_view again = " once more";
-
 }  // namespace
 
 bool add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPolicy& policy,
@@ -29,27 +27,17 @@ bool add_delivery_tasks(store::Unit& unit, const Config& config, const PartnerPo
   return hook || webhook || policy.receipts;
 }
 
-std::vector<std::string> given_up_tasks(store::Unit& unit, const std::string& file_id) {
+std::vector<std::string> retry_given_up_tasks(store::Unit& unit, const store::File& file,
+                                              const std::string& actor, base::Instant now) {
   std::vector<std::string> kinds;
-  for (const store::FileStep& step : store::file_steps(unit, file_id)) {
-    for (const std::string kind : {"hook", "webhook", "receipt"}) {
-      if (!step.detail.starts_with(kind)) continue;
-      const std::string_view what = std::string_view(step.detail).substr(kind.size());
-      if (what.starts_with(given_up)) kinds.push_back(kind);
-      if (what.starts_with(again) || what == " done") std::erase(kinds, kind);
-    }
+  for (const store::GivenUpTask& task : store::given_up_tasks(unit, file.id)) {
+    add(unit, file, task.kind.c_str(), now);
+    store::delete_given_up_task(unit, file.id, task.kind);
+    store::insert_file_step(unit,
+                            {file.id, file.state, now, task.kind + " once more, by " + actor});
+    kinds.push_back(task.kind);
   }
   return kinds;
-}
-
-void add_tasks_again(store::Unit& unit, const store::File& file,
-                     const std::vector<std::string>& kinds, const std::string& actor,
-                     base::Instant now) {
-  for (const std::string& kind : kinds) {
-    add(unit, file, kind.c_str(), now);
-    store::insert_file_step(
-        unit, {file.id, file.state, now, kind + std::string(again) + ", by " + actor});
-  }
 }
 
 void add_failure_tasks(store::Unit& unit, const PartnerPolicy& policy, const store::File& file,

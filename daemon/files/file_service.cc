@@ -102,16 +102,10 @@ bool FileService::retry_tasks(const File& file, const Caller& caller) {
   const base::Instant now = context_.now();
   bool any = false;
   context_.store.write([&](Unit& unit) {
-    const auto kinds = given_up_tasks(unit, file.id);
-    any = !kinds.empty();
-    if (!any) return;
-    add_tasks_again(unit, file, kinds, caller.actor(), now);
-    record_retry(unit, file, caller);
+    any = !retry_given_up_tasks(unit, file, caller.actor(), now).empty();
+    if (any) record_retry(unit, file, caller);
   });
-  if (any) {
-    context_.health.clear("files.given_up");
-    context_.waker.wake("file-tasks");
-  }
+  if (any) context_.waker.wake("file-tasks");
   return any;
 }
 

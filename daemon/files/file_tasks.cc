@@ -132,10 +132,15 @@ void FileTasks::record(const FileTask& task, const std::string& trouble) {
       return;
     }
     store::delete_file_task(unit, task.file_id, task.kind);
+    if (gives_up) store::put_given_up_task(unit, {task.file_id, task.kind, now});
+    // A file that failed was run again as a whole.
+    if (!gives_up && is_any_given_up_) {
+      store::delete_given_up_task(unit, task.file_id, task.kind);
+    }
     if (const auto file = store::find_file(unit, task.file_id)) {
-      store::insert_file_step(
-          unit, {task.file_id, file->state, now,
-                 task.kind + (trouble.empty() ? " done" : std::string(given_up) + trouble)});
+      store::insert_file_step(unit,
+                              {task.file_id, file->state, now,
+                               task.kind + (trouble.empty() ? " done" : " given up: " + trouble)});
     }
   });
   const std::string condition = "files." + task.kind;
@@ -147,21 +152,30 @@ void FileTasks::record(const FileTask& task, const std::string& trouble) {
                     "the {} of file {} {}: {}", task.kind, task.file_id,
                     gives_up ? "is given up" : "is tried again", trouble);
   context_.health.raise(condition, "The " + task.kind + " of a file fails: " + trouble);
-  if (gives_up) {
-    context_.health.raise("files.given_up", "The " + task.kind + " of file " + task.file_id +
-                                                " was given up after two days; 'sallyportctl files "
-                                                "retry " +
-                                                task.file_id + "' tries it again");
-  }
+  if (gives_up) tell_given_up();
+}
+
+void FileTasks::tell_given_up() {
+  const auto task = context_.store.read(store::find_given_up_task);
+  is_any_given_up_ = task.has_value();
+  context_.health.set("files.given_up", task.has_value(),
+                      task ? "The " + task->kind + " of file " + task->file_id +
+                                 " was given up after two days; 'sallyportctl files retry " +
+                                 task->file_id + "' tries it again"
+                           : "");
 }
 
 std::optional<base::Instant> FileTasks::earliest() {
+  if (is_first_pass_) return context_.now();
   const auto due = context_.store.read([](Unit& unit) { return store::earliest_file_task(unit); });
   if (due && is_beyond_any_pause(*due, context_.now())) return context_.now();
   return due;
 }
 
 bool FileTasks::run_pass(base::Instant now) {
+  // Somebody may have asked for it again meanwhile, and what was given up before a restart is
+  // still.
+  if (is_first_pass_.exchange(false) || is_any_given_up_) tell_given_up();
   const auto due = context_.store.read([&](Unit& unit) {
     const auto first = store::earliest_file_task(unit);
     const bool went_back = first && is_beyond_any_pause(*first, now);

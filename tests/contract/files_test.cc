@@ -394,6 +394,25 @@ TEST_P(Files, TasksAreReplacedByTheirKey) {
   EXPECT_EQ(read([](Unit& unit) { return file_tasks(unit, "f"); }), (std::vector<FileTask>{later}));
 }
 
+TEST_P(Files, TasksThatWereGivenUpAreRemembered) {
+  EXPECT_EQ(read(find_given_up_task), std::nullopt);
+  const GivenUpTask hook{"f", "hook", at(2)};
+  const GivenUpTask receipt{"f", "receipt", at(3)};
+  write([&](Unit& unit) {
+    put_given_up_task(unit, {"f", "hook", at(1)});
+    put_given_up_task(unit, receipt);
+    put_given_up_task(unit, hook);
+  });
+  EXPECT_EQ(read([](Unit& unit) { return given_up_tasks(unit, "f"); }),
+            (std::vector<GivenUpTask>{hook, receipt}));
+  EXPECT_TRUE(read([](Unit& unit) { return given_up_tasks(unit, "g"); }).empty());
+  write([&](Unit& unit) {
+    EXPECT_TRUE(delete_given_up_task(unit, "f", "hook"));
+    EXPECT_FALSE(delete_given_up_task(unit, "f", "hook"));
+  });
+  EXPECT_EQ(read(find_given_up_task), receipt);
+}
+
 TEST_P(Files, SessionEventsNewestFirst) {
   SessionEvent event{at(5),       "acme",     "upload",   "/Incoming/x", "192.0.2.1",
                      "SSH-2.0-X", "SHA256:a", 1ULL << 33, 1500,          "detail"};

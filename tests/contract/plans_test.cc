@@ -56,6 +56,7 @@ std::vector<Planned> planned() {
       {Sql::file_steps, {}, "file_step_file"},
       {Sql::due_file_tasks, {}, "file_task_due"},
       {Sql::earliest_file_task, {}, "file_task_due"},
+      {Sql::given_up_tasks, {}, "PRIMARY"},
       {Sql::list_session_events, {}, "session_event_happened"},
       {Sql::partner_session_events, {}, "session_event_partner"},
       {Sql::find_partner, {}, "PRIMARY"},

@@ -42,6 +42,19 @@ class TasksTest : public testing::Test {
     while (tasks.work_once()) {
     }
   }
+  /// The kinds that were given up and are asked for again.
+  std::vector<std::string> again(Gateway& gateway, const std::string& id) {
+    return gateway.real_store->write([&](store::Unit& unit) {
+      return retry_given_up_tasks(unit, *store::find_file(unit, id), "ops", gateway.clock.now());
+    });
+  }
+  /// What health says of those that were given up.
+  std::string told(Gateway& gateway) {
+    for (const auto& condition : gateway.health.list()) {
+      if (condition.name == "files.given_up") return condition.sentence;
+    }
+    return "";
+  }
   std::vector<store::FileTask> pending(Gateway& gateway, const std::string& id) {
     return gateway.real_store->read([&](store::Unit& unit) { return store::file_tasks(unit, id); });
   }
@@ -75,22 +88,36 @@ TEST_F(TasksTest, ATaskIsGivenUpAfterTwoDaysWithAWordAndTriedAgainWhenAsked) {
   gateway.clock.advance(base::Seconds{2 * 86400});
   run(gateway, tasks);
   EXPECT_THAT(pending(gateway, id), IsEmpty());
-  bool told = false;
-  for (const auto& condition : gateway.health.list()) told |= condition.name == "files.given_up";
-  EXPECT_TRUE(told);
-  const auto again = [&] {
-    return gateway.real_store->write([&](store::Unit& unit) {
-      const auto kinds = given_up_tasks(unit, id);
-      add_tasks_again(unit, *store::find_file(unit, id), kinds, "ops", gateway.clock.now());
-      return kinds;
-    });
-  };
-  EXPECT_EQ(again(), std::vector<std::string>{"hook"});
+  EXPECT_THAT(told(gateway), HasSubstr("files retry " + id));
+  EXPECT_EQ(again(gateway, id), std::vector<std::string>{"hook"});
   EXPECT_THAT(pending(gateway, id), SizeIs(1));
-  EXPECT_THAT(again(), IsEmpty()) << "once";
+  EXPECT_THAT(again(gateway, id), IsEmpty()) << "once";
   gateway.clock.advance(base::Seconds{2 * 86400});
   run(gateway, tasks);
-  EXPECT_EQ(again(), std::vector<std::string>{"hook"}) << "given up again";
+  EXPECT_EQ(again(gateway, id), std::vector<std::string>{"hook"}) << "given up again";
+}
+
+TEST_F(TasksTest, WhatWasGivenUpIsToldUntilNothingIsAndAfterARestart) {
+  Gateway gateway(with_a_hook_that_fails);
+  std::vector<std::string> ids;
+  {
+    FileTasks tasks(*gateway.context);
+    for (int i = 0; i < 2; ++i) ids.push_back(delivered_with_a_task(gateway, tasks));
+    gateway.clock.advance(base::Seconds{2 * 86400});
+    run(gateway, tasks);
+  }
+  gateway.health.clear("files.given_up");  // as a new process has it
+  FileTasks tasks(*gateway.context);
+  EXPECT_EQ(tasks.earliest(), gateway.clock.now()) << "looks before anything is due";
+  run(gateway, tasks);
+  if (told(gateway).find(ids[0]) == std::string::npos) std::swap(ids[0], ids[1]);
+  EXPECT_THAT(told(gateway), HasSubstr(ids[0]));
+  again(gateway, ids[0]);
+  run(gateway, tasks);
+  EXPECT_THAT(told(gateway), HasSubstr(ids[1]));
+  again(gateway, ids[1]);
+  run(gateway, tasks);
+  EXPECT_EQ(told(gateway), "");
 }
 
 TEST_F(TasksTest, AHookThatFailsHangsOrFloodsIsTriedAgainAndBounded) {
