@@ -274,6 +274,7 @@ std::string sentence(const Verdict& verdict) {
   };
   switch (verdict.reason) {
     case Reason::not_for_us:
+    case Reason::recipient_hidden:
       for (std::size_t i = 0; i < verdict.recipients.size() && i < 5; ++i)
         add(verdict.recipients[i]);
       if (!ids.empty()) text += " It is for " + ids + ".";

@@ -24,7 +24,8 @@ struct GpgRun {
 };
 
 /// Reasons that need no gpg: by the outer form of the file and the policies.
-/// `own_key_ids`: of all subkeys of ours; a message to none of them is not for us.
+/// `own_key_ids`: of all subkeys of ours; a message that names none of them is
+/// not for us, or hides for whom it is.
 [[nodiscard]] Reason judge_form(const Inspection& inspection, const Acceptance& acceptance,
                                 const std::vector<std::string>& own_key_ids);
 

@@ -278,7 +278,10 @@ void PacketScanner::read_session_key() {
   std::transform(key_id.begin(), key_id.end(), key_id.begin(), [](char c) {
     return c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c;
   });
-  report_.recipients.push_back(std::move(key_id));
+  // Once each: many without a name leave room for those that have one.
+  const auto& known = report_.recipients;
+  if (std::find(known.begin(), known.end(), key_id) == known.end())
+    report_.recipients.push_back(std::move(key_id));
 }
 
 bool PacketScanner::looks_like_session_key() const {

@@ -26,9 +26,9 @@ constexpr std::array entries{
           "The file is encrypted for another key than ours; please encrypt it with our current "
           "PGP key and send it again."},
     Entry{Reason::recipient_hidden, false, "recipient-hidden",
-          "The file does not say which key it is encrypted for; please encrypt it with our PGP key "
-          "without hiding the recipient (no --hidden-recipient or --throw-keyids) and send it "
-          "again."},
+          "The file does not name our key among those it is encrypted for; please encrypt it with "
+          "our current PGP key without hiding the recipient (no --hidden-recipient or "
+          "--throw-keyids) and send it again."},
     Entry{Reason::password_encrypted, false, "password-encrypted",
           "The file is encrypted with a password; please encrypt it with our PGP key instead."},
     Entry{Reason::own_key_expired, false, "own-key-expired",

@@ -74,7 +74,8 @@ std::string auth_text(const std::string& auth) {
 
 std::string encryption_text(const PartnerPolicy& policy) {
   if (policy.encryption == "required") {
-    return "Every file must be encrypted to our PGP key below; others are not processed.";
+    return "Every file must be encrypted to our PGP key below, by its name (no hidden recipients); "
+           "others are not processed.";
   }
   if (policy.encryption == "forbidden") return "Files must not be encrypted.";
   return "Please encrypt files to our PGP key below: only an encrypted file is protected against "
