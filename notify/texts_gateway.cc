@@ -148,15 +148,24 @@ void not_collected(Content& content, const Facts& facts, Instant now) {
   const Instant since = file.received_at.value_or(facts.happened_at);
   const bool downloaded = file.downloaded_at.has_value();
   content.tone = returned && !downloaded ? Tone::critical : Tone::attention;
-  content.subject =
-      returned ? fmt::format("File {} was {} by partner {} and is in the backup", quoted(file.name),
-                             downloaded ? "downloaded but not deleted" : "never collected",
-                             clean_line(facts.partner, 32))
-               : fmt::format("File {} is waiting for you since {}", quoted(file.name),
-                             base::format_date(since));
-  content.badge = returned ? "Not collected" : "Waiting to be collected";
-  content.heading = returned ? fmt::format("{} was not collected", quoted(file.name))
-                             : fmt::format("{} has not been collected yet", quoted(file.name));
+  const std::string name = quoted(file.name);
+  if (returned) {
+    content.subject = fmt::format("File {} was {} by partner {} and is in the backup", name,
+                                  downloaded ? "downloaded but not deleted" : "never collected",
+                                  clean_line(facts.partner, 32));
+  } else {
+    content.subject = fmt::format(
+        "File {} {} since {}", name,
+        downloaded ? "was downloaded but not deleted; it is there" : "is waiting for you",
+        base::format_date(since));
+  }
+  if (downloaded) {
+    content.badge = "Not deleted";
+    content.heading = name + " was downloaded but not deleted";
+  } else {
+    content.badge = returned ? "Not collected" : "Waiting to be collected";
+    content.heading = name + (returned ? " was not collected" : " has not been collected yet");
+  }
   if (returned) {
     content.paragraphs.push_back(
         std::string(downloaded ? "The partner downloaded the file but did not delete it"

@@ -14,6 +14,7 @@ namespace {
 
 using test::sample_facts;
 using test::sample_now;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -145,6 +146,21 @@ TEST(Texts, ContactsAreNotAskedToRunOurCommands) {
     Facts facts = sample_facts(kind);
     facts.role = Role::partner_contact;
     EXPECT_THAT(render(facts, sample_now).text, Not(HasSubstr("sallyportctl"))) << to_string(kind);
+  }
+}
+
+TEST(Texts, WhatWasDownloadedIsNotSaidToWait) {
+  for (const Kind kind : {Kind::outbound_not_collected, Kind::outbound_returned}) {
+    Facts facts = sample_facts(kind);
+    facts.role = Role::partner_contact;
+    const auto never = render(facts, sample_now);
+    EXPECT_THAT(never.subject + never.text, Not(HasSubstr("but")));
+    EXPECT_THAT(never.subject + never.text, AnyOf(HasSubstr("waiting"), HasSubstr("never")));
+    facts.file->downloaded_at = sample_now - base::Seconds{86400};
+    const auto downloaded = render(facts, sample_now);
+    EXPECT_THAT(downloaded.subject, HasSubstr("downloaded but not deleted"));
+    EXPECT_THAT(downloaded.text, HasSubstr("delete"));
+    EXPECT_THAT(downloaded.text, Not(AnyOf(HasSubstr("aiting"), HasSubstr("ollected"))));
   }
 }
 
