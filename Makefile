@@ -49,9 +49,10 @@ bench: build ## every benchmark, each against its rival in the same run
 format: ## clang-format over the tree
 	@git ls-files '*.cc' '*.h' | xargs clang-format -i
 
-tidy: configure ## clang-tidy over the tree
+tidy: ## clang-tidy over the tree
+	@$(MAKE) --no-print-directory configure PRESET=clang
 	@git ls-files 'base/*.cc' 'store/*.cc' 'pgp/*.cc' 'notify/*.cc' 'sftp/*.cc' 'daemon/*.cc' \
-	  | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p $(BUILD)
+	  | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/clang
 
 install: build ## install programs, units, example configuration, man pages (DESTDIR is honoured)
 	@cmake --install $(BUILD)
