@@ -40,7 +40,8 @@ class Command {
   explicit Command(CLI::App& app) : app_(&app) {}
 
   [[nodiscard]] Command add_subcommand(const std::string& name, const std::string& help);
-  /// "NAME" is an argument, "--name" and "-n,--name" are options. A list takes one value each time.
+  /// "NAME" is an argument, "--name" and "-n,--name" are options. An option of a list
+  /// takes one value each time, an argument all that follow.
   Option add_option(const std::string& names, std::string& value, const std::string& help);
   Option add_option(const std::string& names, std::vector<std::string>& values,
                     const std::string& help);

@@ -383,7 +383,10 @@ void add_files_commands(Command app, Context& context) {
   get.add_option("-o,--output", *output, "Write to this new file instead of standard output");
   get.callback([id, output, &context] { get_content(context, *id, *output); });
 
-  auto retry = files.add_subcommand("retry", "Run a failed file through the pipeline again");
+  auto retry = files.add_subcommand(
+      "retry",
+      "Run a failed file through the pipeline again, or the hook, webhook or receipt of another "
+      "that was given up");
   retry.add_option("ID", *id, "The file's id").required();
   retry.callback([id, &context] { retry_file(context, *id); });
 

@@ -179,40 +179,40 @@ Json import_parts(Context& context, const Json::Array& keys, bool dry_run) {
 }
 
 void add_import(Command key, Context& context) {
-  auto import = key.add_subcommand("import", "Takes over existing keys from JSON or CSV");
+  auto importing = key.add_subcommand("import", "Takes over existing keys from JSON or CSV");
   auto file = std::make_shared<std::string>();
   auto format = std::make_shared<std::string>();
   auto dry_run = std::make_shared<bool>(false);
-  import.add_option("FILE", *file, "A JSON array of keys, or CSV with a header line").required();
-  import.add_option("--format", *format, "json or csv; by the file's name if absent")
+  importing.add_option("FILE", *file, "A JSON array of keys, or CSV with a header line").required();
+  importing.add_option("--format", *format, "json or csv; by the file's name if absent")
       .one_of({"json", "csv"});
-  import.add_flag("--dry-run", *dry_run, "Check, and list the coming 60 days; write nothing");
-  import.footer(
+  importing.add_flag("--dry-run", *dry_run, "Check, and list the coming 60 days; write nothing");
+  importing.footer(
       "Members or columns: displayName, description, apiKeyTemplateId, value or sha256 (and "
       "last4),\n"
       "privileges, permissions, allowedIps, deniedIps, createdDate, activationDate, lastUsedDate,\n"
       "expirationDate, enabled, contact.firstName, contact.lastName, contact.login, "
       "contact.email.\n"
       "In CSV lists are separated by spaces; dates are 2027-05-15 or 2027-05-15T14:30:00Z.");
-  import.callback([&context, file, format, dry_run] {
+  importing.callback([&context, file, format, dry_run] {
     const auto keys = read_keys(*file, *format);
-  if (keys.empty()) throw CtlError(exit_usage, *file + " holds no keys.");
-  Json answer = import_parts(context, keys, true);
-  if (!*dry_run) answer = import_parts(context, keys, false);
-  Reply reply;
-  reply.body = answer.dump();
-  if (context.print_json(reply)) return;
-  const bool one = number_of(answer["count"]) == 1;
-  context.line(text_of(answer["count"]) + (one ? " key " : " keys ") +
-                   (*dry_run ? "could be imported; nothing was written."
-                             : (one ? "was imported." : "were imported.")),
-               Style::good);
-  context.line("In the coming 60 days, if nobody touches them:", Style::strong);
-  print_events(context, answer["next60Days"], "Nothing will happen.");
-});
-}  // namespace
+    if (keys.empty()) throw CtlError(exit_usage, *file + " holds no keys.");
+    Json answer = import_parts(context, keys, true);
+    if (!*dry_run) answer = import_parts(context, keys, false);
+    Reply reply;
+    reply.body = answer.dump();
+    if (context.print_json(reply)) return;
+    const bool one = number_of(answer["count"]) == 1;
+    context.line(text_of(answer["count"]) + (one ? " key " : " keys ") +
+                     (*dry_run ? "could be imported; nothing was written."
+                               : (one ? "was imported." : "were imported.")),
+                 Style::good);
+    context.line("In the coming 60 days, if nobody touches them:", Style::strong);
+    print_events(context, answer["next60Days"], "Nothing will happen.");
+  });
+}
 
-}  // namespace sallyport::daemon::ctl
+}  // namespace
 
 void add_look_ahead_commands(Command key, Context& context) {
   add_simulate(key, context);

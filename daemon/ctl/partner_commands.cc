@@ -311,38 +311,39 @@ void add_pgp(Command app, Context& context) {
                  "Made the key " + text_of(parse_json(reply.body)["fingerprint"]) +
                      ". Give partners its public part: sallyportctl pgp export");
   });
-  auto import =
+  auto importing =
       pgp.add_subcommand("import", "Take a secret key of ours, made elsewhere without passphrase");
-  import.add_option("FILE", input->file, "File with the secret key; - is standard input")
+  importing.add_option("FILE", input->file, "File with the secret key; - is standard input")
       .required();
-  import.add_option("--label", input->label, "For lists");
-  import.callback([=, &context] {
+  importing.add_option("--label", input->label, "For lists");
+  importing.callback([=, &context] {
     std::string secret = armoured(read_input(input->file), "PRIVATE");
-  Json body = Json::object({{"key", secret}, {"label", input->label}});
-  base::wipe(secret);
-  const Reply reply = context.post("/admin/pgp-keys/import", body.dump());
-  show_changed(context, reply, "Imported " + text_of(parse_json(reply.body)["fingerprint"]) + ".");
-});
-pgp.add_subcommand("list", "Our keys").callback([&context] {
-  const Reply reply = context.get("/admin/pgp-keys");
-  if (context.print_json(reply)) return;
-  const Json answer = parse_json(reply.body);
-  Table table({"FINGERPRINT", "LABEL", "ADDED (UTC)", "EXPIRES (UTC)"});
-  for (const Json& key : items_of(answer["items"])) {
-    table.add({text_of(key["fingerprint"]), text_of(key["label"]), time_text(text_of(key["added"])),
-               time_or_never(key["expires"])});
-  }
-  context.print(table, "No key of ours: 'pgp init' makes one.");
-});
-auto export_key =
-    pgp.add_subcommand("export", "Print the public part, ASCII-armoured, for partners");
-export_key.add_option("FINGERPRINT", input->fingerprint, "Only this one; default: all of ours");
-export_key.callback([=, &context] {
-  const Reply reply =
-      context.get("/admin/pgp-keys/public?fingerprint=" + encode(input->fingerprint));
-  *context.out << reply.body;
-});
-}  // namespace
+    Json body = Json::object({{"key", secret}, {"label", input->label}});
+    base::wipe(secret);
+    const Reply reply = context.post("/admin/pgp-keys/import", body.dump());
+    show_changed(context, reply,
+                 "Imported " + text_of(parse_json(reply.body)["fingerprint"]) + ".");
+  });
+  pgp.add_subcommand("list", "Our keys").callback([&context] {
+    const Reply reply = context.get("/admin/pgp-keys");
+    if (context.print_json(reply)) return;
+    const Json answer = parse_json(reply.body);
+    Table table({"FINGERPRINT", "LABEL", "ADDED (UTC)", "EXPIRES (UTC)"});
+    for (const Json& key : items_of(answer["items"])) {
+      table.add({text_of(key["fingerprint"]), text_of(key["label"]),
+                 time_text(text_of(key["added"])), time_or_never(key["expires"])});
+    }
+    context.print(table, "No key of ours: 'pgp init' makes one.");
+  });
+  auto export_key =
+      pgp.add_subcommand("export", "Print the public part, ASCII-armoured, for partners");
+  export_key.add_option("FINGERPRINT", input->fingerprint, "Only this one; default: all of ours");
+  export_key.callback([=, &context] {
+    const Reply reply =
+        context.get("/admin/pgp-keys/public?fingerprint=" + encode(input->fingerprint));
+    *context.out << reply.body;
+  });
+}
 
 void add_bans(Command app, Context& context) {
   auto ban = app.add_subcommand("ban", "Addresses that may not log in for a while");
@@ -396,7 +397,7 @@ void add_sheet(Command partner, Context& context) {
   });
 }
 
-}  // namespace sallyport::daemon::ctl
+}  // namespace
 
 void add_partner_commands(Command app, Context& context) {
   auto partner = app.add_subcommand("partner", "Partners of the file gateway and their keys");
