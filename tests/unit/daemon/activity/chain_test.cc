@@ -2,6 +2,7 @@
 #include "daemon/activity/chain.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -280,7 +281,11 @@ TEST_F(ActivityChain, TheRestOfAnAnchorsWriteIsNoChain) {
     const rlimit nothing{0, 0};
     ::setrlimit(RLIMIT_CORE, &nothing);
     ::setrlimit(RLIMIT_FSIZE, &nothing);
-    write_anchor(state, *anchor);
+    ::signal(SIGXFSZ, SIG_DFL);
+    try {
+      write_anchor(state, *anchor);
+    } catch (const std::exception&) {
+    }
     ::_exit(0);
   }
   int status = 0;
