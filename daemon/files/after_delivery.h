@@ -2,11 +2,11 @@
 // customer's), the webhook and the receipt. Each is a row of file_tasks that is written in the unit
 // of its cause, done at least once, and retried with growing pauses for two days.
 //
-// add_*: any thread, inside a unit. FileTasks is the work that the scheduler drives ("file-tasks").
+// The functions: any thread, inside a unit. FileTasks is the work that the scheduler drives
+// ("file-tasks").
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/instant.h"

@@ -243,7 +243,10 @@ void add_file_routes(Router& router, FileService& files) {
            [&files](const Request& request, const Params& params) {
              return json_response(200, to_json(files.retry(params["id"], request.caller)));
            })
-      .describe("Run a failed file through the pipeline again")
+      .describe(
+          "Run a failed file through the pipeline again, or the hook, webhook or receipt of "
+          "another "
+          "that was given up")
       .answers(200, "File")
       .answers(404)
       .answers(409);

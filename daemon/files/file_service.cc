@@ -143,8 +143,14 @@ File FileService::retry(const std::string& id, const Caller& caller) {
       throw ProblemError(409, "FILE_CHANGED", "Somebody else is working on this file.");
     }
     store::insert_file_step(unit, {file->id, file->state, now, "retried by " + actor});
+    // What followed the failure: it is followed by what the new run comes to.
+    store::delete_file_task(unit, file->id, "receipt");
+    for (const auto& task : store::given_up_tasks(unit, file->id)) {
+      store::delete_given_up_task(unit, file->id, task.kind);
+    }
     record_retry(unit, *file, caller);
   });
+  context_.waker.wake("file-tasks");
   ++file->version;
   if (const auto parked =
           context_.partner_directory(file->partner).find("tree" + place.directory)) {

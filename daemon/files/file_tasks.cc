@@ -97,9 +97,11 @@ std::string FileTasks::attempt(const File& file, const FileTask& task) {
 
 void FileTasks::work(const FileTask& task) {
   std::string trouble;
+  bool had_failed = false;
   try {
     const auto file =
         context_.store.read([&](Unit& unit) { return store::find_file(unit, task.file_id); });
+    had_failed = file && file->state == store::FileState::failed;
     trouble = file ? attempt(*file, task) : "";
   } catch (const std::exception& error) {
     trouble = error.what();
@@ -110,7 +112,7 @@ void FileTasks::work(const FileTask& task) {
     if (stopping_ && !trouble.empty()) return;
   }
   try {
-    record(task, trouble);
+    record(task, had_failed, trouble);
   } catch (const std::exception& error) {
     // Still due: done again, which "at least once" allows.
     base::log_error("file.task", {{"file", task.file_id}, {"kind", task.kind}},
@@ -118,10 +120,18 @@ void FileTasks::work(const FileTask& task) {
   }
 }
 
-void FileTasks::record(const FileTask& task, const std::string& trouble) {
+void FileTasks::record(const FileTask& task, bool had_failed, const std::string& trouble) {
   const base::Instant now = context_.now();
   const bool gives_up = !trouble.empty() && now - task.created >= give_up_after;
   context_.store.write([&](Unit& unit) {
+    // Replaced meanwhile, as by the receipt of a failed file's new run: that one is still due.
+    const auto rows = store::file_tasks(unit, task.file_id);
+    const bool is_the_same = std::any_of(rows.begin(), rows.end(), [&](const FileTask& row) {
+      return row.kind == task.kind && row.created == task.created;
+    });
+    const auto file = store::find_file(unit, task.file_id);
+    const bool has_failed = file && file->state == store::FileState::failed;
+    if (!is_the_same || has_failed != had_failed) return;
     if (!trouble.empty() && !gives_up) {
       FileTask again = task;
       const int doublings = std::min(task.attempts, 10);
@@ -133,11 +143,7 @@ void FileTasks::record(const FileTask& task, const std::string& trouble) {
     }
     store::delete_file_task(unit, task.file_id, task.kind);
     if (gives_up) store::put_given_up_task(unit, {task.file_id, task.kind, now});
-    // A file that failed was run again as a whole.
-    if (!gives_up && is_any_given_up_) {
-      store::delete_given_up_task(unit, task.file_id, task.kind);
-    }
-    if (const auto file = store::find_file(unit, task.file_id)) {
+    if (file) {
       store::insert_file_step(unit,
                               {task.file_id, file->state, now,
                                task.kind + (trouble.empty() ? " done" : " given up: " + trouble)});
@@ -152,12 +158,10 @@ void FileTasks::record(const FileTask& task, const std::string& trouble) {
                     "the {} of file {} {}: {}", task.kind, task.file_id,
                     gives_up ? "is given up" : "is tried again", trouble);
   context_.health.raise(condition, "The " + task.kind + " of a file fails: " + trouble);
-  if (gives_up) tell_given_up();
 }
 
 void FileTasks::tell_given_up() {
   const auto task = context_.store.read(store::find_given_up_task);
-  is_any_given_up_ = task.has_value();
   context_.health.set("files.given_up", task.has_value(),
                       task ? "The " + task->kind + " of file " + task->file_id +
                                  " was given up after two days; 'sallyportctl files retry " +
@@ -166,16 +170,14 @@ void FileTasks::tell_given_up() {
 }
 
 std::optional<base::Instant> FileTasks::earliest() {
-  if (is_first_pass_) return context_.now();
+  // Here, for it is asked at the start, after every task, and when somebody asked for one again.
+  tell_given_up();
   const auto due = context_.store.read([](Unit& unit) { return store::earliest_file_task(unit); });
   if (due && is_beyond_any_pause(*due, context_.now())) return context_.now();
   return due;
 }
 
 bool FileTasks::run_pass(base::Instant now) {
-  // Somebody may have asked for it again meanwhile, and what was given up before a restart is
-  // still.
-  if (is_first_pass_.exchange(false) || is_any_given_up_) tell_given_up();
   const auto due = context_.store.read([&](Unit& unit) {
     const auto first = store::earliest_file_task(unit);
     const bool went_back = first && is_beyond_any_pause(*first, now);

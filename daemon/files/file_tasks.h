@@ -6,7 +6,6 @@
 // Threads: start() and stop() by the owner; passes by the scheduler.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -46,7 +45,8 @@ class FileTasks final : public DueWork {
   void work(const store::FileTask& task);
   /// Empty: done; else what went wrong.
   [[nodiscard]] std::string attempt(const store::File& file, const store::FileTask& task);
-  void record(const store::FileTask& task, const std::string& trouble);
+  /// `had_failed`: what the file was when the task was done.
+  void record(const store::FileTask& task, bool had_failed, const std::string& trouble);
   /// Health names one that was given up, as long as there is any.
   void tell_given_up();
 
@@ -56,9 +56,7 @@ class FileTasks final : public DueWork {
   std::deque<store::FileTask> queue_;
   std::set<Id> known_;  ///< queued or being done
   bool stopping_ = false;
-  std::atomic<bool> is_first_pass_ = true;
-  std::atomic<bool> is_any_given_up_ = false;  ///< by the last look
-  base::UniqueFd interrupt_;                   ///< an eventfd, readable from stop() on
+  base::UniqueFd interrupt_;  ///< an eventfd, readable from stop() on
   std::vector<std::thread> threads_;
 };
 

@@ -1,4 +1,5 @@
 """What becomes of files after their delivery: webhook, receipt, expectations, the backup and all ways to the original."""
+import contextlib
 import csv
 import http.server
 import io
@@ -8,6 +9,7 @@ import hmac
 import json
 import os
 import pathlib
+import sqlite3
 import subprocess
 import threading
 
@@ -280,6 +282,23 @@ def test_webhook_receipt_and_sealed_backup(make_instance, scratch):
     assert b"GOODSIG" in checked.stderr
     said = json.loads(checked.stdout)
     assert said["sha256"] == row["sha256"] and said["outcome"] == "delivered"
+
+
+def test_what_was_given_up_for_a_failed_file_ends_with_its_new_run(make_instance, scratch):
+    instance = make_instance("--option", "partner.receipts=true")
+    instance.sftp(f"put {make(scratch, 'plain.csv')} /Incoming/Invoices/")
+    row = instance.wait_state("plain.csv", "failed")
+    wait_for("its receipt is made", lambda: not instance.json("files", "show", row["id"])["pending"])
+    instance.stop("daemon")
+    with contextlib.closing(sqlite3.connect(instance.dir / "sallyport.db")) as database, database:
+        database.execute("INSERT INTO given_up_task (file_id, kind, happened) VALUES (?, 'receipt', 1)", [row["id"]])
+    instance.restart()
+    wait_for("health names it", lambda: row["id"] in health(instance, "files.given_up"))
+    instance.ctl("files", "retry", row["id"])
+    wait_for("health has forgotten it", lambda: not health(instance, "files.given_up"))
+    instance.wait_state("plain.csv", "failed")
+    wait_for("its receipt is made", lambda: not instance.json("files", "show", row["id"])["pending"])
+    assert instance.sftp("ls /Outgoing/Receipts").stdout.count("plain.csv") == 1
 
 
 def test_plain_files_are_encrypted_for_the_backup_where_that_is_set(make_instance, scratch):
