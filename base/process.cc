@@ -213,9 +213,11 @@ class Child {
     if (!rest.empty()) {
       count = write_without_sigpipe(rest);
       if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+      // It would take what came until now for all, and be content.
+      if (count < 0 && errno != EPIPE) throw SystemError(errno, "write to " + program_);
       if (count > 0) written_ += static_cast<std::size_t>(count);
     }
-    // Everything is written, or nobody reads: either way it is told that this was all.
+    // Everything is written, or nobody reads.
     if (count < 0 || written_ == request_.input->size()) input_.reset();
   }
 
@@ -242,7 +244,8 @@ class Child {
     std::array<char, 16384> buffer;
     const ssize_t count = ::read(outputs_[index].get(), buffer.data(), buffer.size());
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-    if (count <= 0) {
+    if (count < 0) throw SystemError(errno, "read from " + program_);
+    if (count == 0) {
       outputs_[index].reset();
       return false;
     }
