@@ -159,7 +159,7 @@ StepResult Inbound::prepare(File& file) {
   const pgp::Acceptance acceptance = acceptance_for(context_, policy, keys, file.size);
   const bool pairs = policy.detached_signatures && acceptance.signature_required;
 
-  const Judgement judgement = judge(file, open_original(file).get(), acceptance);
+  Judgement judgement = judge(file, open_original(file).get(), acceptance);
   if (judgement.reason == pgp::Reason::none) return accept(file, judgement);
   if (pairs && judgement.reason == pgp::Reason::signature_missing) {
     const auto signed_name = name_of_signed(file.name);
@@ -167,6 +167,12 @@ StepResult Inbound::prepare(File& file) {
       return prepare_signature(file, *signed_name, policy);
     }
     return prepare_signed_apart(file, acceptance, policy, judgement);
+  }
+  if (judgement.kind == pgp::Kind::detached_signature &&
+      judgement.reason == pgp::Reason::signature_missing) {
+    judgement.sentence =
+        "This is a signature by itself, and signatures in files of their own are not accepted "
+        "here; please send the file that it signs as one signed PGP message.";
   }
   return refuse(file, judgement);
 }

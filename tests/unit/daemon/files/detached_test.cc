@@ -104,6 +104,15 @@ TEST_F(DetachedTest, WhatComesAloneFailsAfterItsTime) {
   EXPECT_EQ(gateway.file(later).state, FileState::archived);
 }
 
+TEST(Detached, WhereTheyAreNotAcceptedASignatureIsToldSo) {
+  Gateway gateway([](Config& config) { config.partner.signature = "required"; });
+  const std::string id = gateway.upload("Invoices", "a.csv.sig", signature_of("content"));
+  gateway.work();
+  EXPECT_EQ(gateway.file(id).state, FileState::failed);
+  EXPECT_EQ(gateway.file(id).reason_code, "signature-missing");
+  EXPECT_THAT(gateway.file(id).reason, HasSubstr("a signature by itself"));
+}
+
 TEST_F(DetachedTest, WaitingPairsSurviveARestart) {
   const std::string data = gateway.upload("Invoices", "a.csv", "content");
   gateway.work();
