@@ -198,17 +198,29 @@ TEST(Outbound, AFileThatIsStillWrittenWaits) {
   EXPECT_EQ(opened(gateway.tree() / "Outgoing/grows.csv.pgp"), "first second");
 }
 
-TEST(Outbound, RemindersThenTheBackup) {
-  Gateway gateway;
-  Retention retention(*gateway.context);
-  const std::string id = give(gateway, "Invoices", "order.csv", "1");
-  gateway.work();
-  const base::Instant available = gateway.file(id).received;
-  const auto on_day = [&](int day) {
-    gateway.clock.set(available + base::Seconds{day * 86400});
+/// A file that has been offered to the partner, and the days after.
+class OfferedTest : public testing::Test {
+ protected:
+  OfferedTest() {
+    gateway.work();
+    available = gateway.file(id).received;
+  }
+  [[nodiscard]] base::Instant day(int number) const {
+    return available + base::Seconds{number * 86400};
+  }
+  void on_day(int number) {
+    gateway.clock.set(day(number));
     while (retention.run_pass(gateway.clock.now())) {
     }
-  };
+  }
+
+  Gateway gateway;
+  Retention retention{*gateway.context};
+  const std::string id = give(gateway, "Invoices", "order.csv", "1");
+  base::Instant available;
+};
+
+TEST_F(OfferedTest, RemindersThenTheBackup) {
   on_day(2);
   EXPECT_THAT(gateway.notices("outbound_not_collected"), IsEmpty());
   on_day(3);
@@ -224,17 +236,7 @@ TEST(Outbound, RemindersThenTheBackup) {
   EXPECT_THAT(files_below(gateway.root() / "backup"), SizeIs(1));
 }
 
-TEST(Outbound, WhatWasDownloadedAndNotDeletedIsNotCollected) {
-  Gateway gateway;
-  Retention retention(*gateway.context);
-  const std::string id = give(gateway, "Invoices", "order.csv", "1");
-  gateway.work();
-  const base::Instant available = gateway.file(id).received;
-  const auto on_day = [&](int day) {
-    gateway.clock.set(available + base::Seconds{day * 86400});
-    while (retention.run_pass(gateway.clock.now())) {
-    }
-  };
+TEST_F(OfferedTest, WhatWasDownloadedAndNotDeletedIsNotCollected) {
   const auto downloads_in = [&](const std::string& kind) {
     std::vector<std::optional<base::Instant>> all;
     for (const store::Notice& notice : gateway.notices(kind)) {
@@ -242,17 +244,16 @@ TEST(Outbound, WhatWasDownloadedAndNotDeletedIsNotCollected) {
     }
     return all;
   };
-  const base::Instant day_4 = available + base::Seconds{4 * 86400};
   on_day(3);
   on_day(4);
   gateway.journal->downloaded(gateway.peer(), "/Outgoing/Invoices/order.csv.pgp", 100, true);
   EXPECT_EQ(gateway.file(id).state, FileState::downloaded);
   on_day(7);
   EXPECT_THAT(downloads_in("outbound_not_collected"),
-              UnorderedElementsAre(std::nullopt, Optional(day_4)));
+              UnorderedElementsAre(std::nullopt, Optional(day(4))));
   on_day(14);
   EXPECT_EQ(gateway.file(id).state, FileState::backed_up);
-  EXPECT_THAT(downloads_in("outbound_returned"), ElementsAre(Optional(day_4)));
+  EXPECT_THAT(downloads_in("outbound_returned"), ElementsAre(Optional(day(4))));
 }
 
 class WatchTest : public testing::Test {
