@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/page_buffer.h"
 
 namespace sallyport::base {
 
@@ -94,7 +95,7 @@ void make_directories(const std::filesystem::path& path, mode_t mode) {
 FileDigest digest_file(int fd, const std::string& what) {
   FileDigest result;
   Sha256Stream stream;
-  std::vector<std::uint8_t> buffer(256 * 1024);
+  const PageBuffer buffer(256 * 1024);
   for (;;) {
     const ssize_t count =
         ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(result.size));
@@ -103,7 +104,7 @@ FileDigest digest_file(int fd, const std::string& what) {
       throw SystemError(errno, "cannot read " + what);
     }
     if (count == 0) break;
-    stream.update(std::span(buffer.data(), static_cast<std::size_t>(count)));
+    stream.update(buffer.first(static_cast<std::size_t>(count)));
     result.size += static_cast<std::uint64_t>(count);
   }
   result.sha256 = stream.finish();

@@ -83,10 +83,10 @@ void HashThread::hash_some(std::unique_lock<std::mutex>& lock) {
   const std::size_t wanted = std::min<std::uint64_t>(size_ - position, buffer_size);
   const int fd = fd_;
   lock.unlock();
-  const ssize_t count = ::pread(fd, buffer_.get(), wanted, static_cast<off_t>(position));
+  const ssize_t count = ::pread(fd, buffer_.data(), wanted, static_cast<off_t>(position));
   int error = count < 0 ? errno : (count == 0 ? EIO : 0);
   try {
-    if (count > 0) stream_->update(std::span(buffer_.get(), static_cast<std::size_t>(count)));
+    if (count > 0) stream_->update(buffer_.first(static_cast<std::size_t>(count)));
   } catch (const base::Error&) {
     error = EIO;
   }
@@ -102,7 +102,7 @@ void HashThread::hash_some(std::unique_lock<std::mutex>& lock) {
 
 void HashThread::take(base::Sha256Stream stream, int fd, std::uint64_t position) {
   const std::lock_guard lock(mutex_);
-  if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::uint8_t[]>(buffer_size);
+  if (!buffer_) buffer_ = base::PageBuffer(buffer_size);
   stream_.emplace(std::move(stream));
   fd_ = fd;
   position_ = size_ = position;

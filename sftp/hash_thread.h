@@ -20,6 +20,7 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "base/page_buffer.h"
 
 namespace sallyport::sftp {
 
@@ -66,7 +67,7 @@ class HashThread {
   std::uint64_t position_ = 0;
   std::uint64_t size_ = 0;
   std::optional<base::Sha256Stream> stream_;
-  std::unique_ptr<std::uint8_t[]> buffer_;
+  base::PageBuffer buffer_;
 };
 
 }  // namespace sallyport::sftp

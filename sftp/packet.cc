@@ -136,13 +136,13 @@ std::size_t missing_bytes(std::span<const std::uint8_t> stream) {
 
 std::uint8_t* ReplyBuffer::grow(std::size_t count) {
   if (capacity_ - size_ < count) {
-    const std::size_t wanted = std::max({size_ + count, capacity_ * 2, std::size_t{4096}});
-    auto larger = std::make_unique_for_overwrite<std::uint8_t[]>(wanted);
-    if (size_ > 0) std::memcpy(larger.get(), memory_.get(), size_);
+    const std::size_t wanted = std::max({size_ + count, capacity_ * 2, 4096 - lead});
+    base::PageBuffer larger(lead + wanted);
+    if (size_ > 0) std::memcpy(larger.data() + lead, at(0), size_);
     memory_ = std::move(larger);
     capacity_ = wanted;
   }
-  std::uint8_t* place = memory_.get() + size_;
+  std::uint8_t* place = at(size_);
   size_ += count;
   return place;
 }
@@ -183,7 +183,7 @@ void ReplyBuffer::put_attributes(const Attributes& a) {
   }
 }
 void ReplyBuffer::set_u32(std::size_t place, std::uint32_t value) {
-  put_big_endian(memory_.get() + place, value, 4);
+  put_big_endian(at(place), value, 4);
 }
 void ReplyBuffer::end() {
   set_u32(packet_, static_cast<std::uint32_t>(size_ - packet_ - 4));
@@ -238,7 +238,7 @@ void ReplyBuffer::version() {
 
 void ReplyBuffer::shrink() {
   if (size_ == 0 && capacity_ > 0) {
-    memory_.reset();
+    memory_ = {};
     capacity_ = 0;
   }
 }

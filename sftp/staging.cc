@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "base/page_buffer.h"
+
 namespace sallyport::sftp {
 
 GrowingHash::~GrowingHash() {
@@ -47,7 +49,7 @@ std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size) {
     position_ = 0;
   }
   if (position_ < size) {
-    std::vector<std::uint8_t> buffer(256 * 1024);
+    const base::PageBuffer buffer(256 * 1024);
     while (position_ < size) {
       const ssize_t count =
           ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(position_));
@@ -56,7 +58,7 @@ std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size) {
         if (count == 0) errno = EIO;
         return std::nullopt;
       }
-      stream_.update(std::span(buffer).first(static_cast<std::size_t>(count)));
+      stream_.update(buffer.first(static_cast<std::size_t>(count)));
       position_ += static_cast<std::uint64_t>(count);
     }
   }

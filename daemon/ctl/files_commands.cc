@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/file_io.h"
+#include "base/page_buffer.h"
 #include "daemon/ctl/answers.h"
 #include "daemon/ctl/command.h"
 #include "daemon/http/json.h"
@@ -325,14 +326,13 @@ void send_file(Context& context, const std::string& partner, const std::string& 
       ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0660));
   if (!copy) refuse(temporary.string());
   try {
-    std::string buffer(256 * 1024, '\0');
+    const base::PageBuffer buffer(256 * 1024);
     for (;;) {
       const ssize_t got = ::read(source.get(), buffer.data(), buffer.size());
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) refuse(path);
       if (got == 0) break;
-      base::write_all(copy.get(), std::string_view(buffer.data(), static_cast<std::size_t>(got)),
-                      temporary.string());
+      base::write_all(copy.get(), buffer.text(static_cast<std::size_t>(got)), temporary.string());
     }
     base::fsync_file(copy.get(), temporary.string());
     copy.reset();  // a file with a writer is not complete

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/page_buffer.h"
 #include "daemon/files/backup.h"
 #include "daemon/files/s3_client.h"
 
@@ -18,13 +19,13 @@ constexpr std::uint64_t most_parts = 9000;
 
 base::Sha256 digest_range(int fd, std::uint64_t offset, std::uint64_t size) {
   base::Sha256Stream stream;
-  std::string buffer(256 * 1024, '\0');
+  const base::PageBuffer buffer(256 * 1024);
   while (size > 0) {
     const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), size));
     const ssize_t got = ::pread(fd, buffer.data(), wanted, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) throw base::SystemError(got < 0 ? errno : EIO, "read a file for the backup");
-    stream.update(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
+    stream.update(buffer.first(static_cast<std::size_t>(got)));
     offset += static_cast<std::uint64_t>(got);
     size -= static_cast<std::uint64_t>(got);
   }
