@@ -17,6 +17,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -41,6 +42,10 @@ constexpr std::uint32_t goodbye_seconds = 3;
 // nothing; who comes while it is away for longer is told so.
 constexpr std::chrono::seconds daemon_restarts_within{5};
 constexpr std::chrono::milliseconds try_daemon_every{200};
+// Where two processors are all there is, a local client, its ssh and the session have enough for
+// both: hashing what has just been written, while it is in the cache, costs less than reading it
+// again elsewhere (1 GiB into /Incoming: 3.0 s against 3.6).
+constexpr unsigned processors_for_a_hash_thread = 4;
 constexpr std::uint64_t libssh_read_size = 4096;
 // No encrypted packet is shorter: 4 bytes of length, a block, and what authenticates them.
 constexpr std::uint64_t least_packet = 32;
@@ -67,7 +72,8 @@ class Connection {
     catch_signals();
     set_grace(setup_.config.login_grace_seconds);
     connect_broker();
-    hash_thread_.emplace([this] { setup_.sandbox->enter_hash_thread(); });
+    if (std::thread::hardware_concurrency() >= processors_for_a_hash_thread)
+      hash_thread_.emplace([this] { setup_.sandbox->enter_hash_thread(); });
     setup_.sandbox->enter_before_login();
 
     ssh_.reset(ssh_new());
@@ -135,7 +141,8 @@ class Connection {
     login.banner = setup_.config.login_banner;
     login.enter_partner = [this](base::UniqueFd directory, LoginAnswer answer) {
       setup_.sandbox->enter_after_login(directory.get());
-      context_.emplace(*broker_, std::move(directory), std::move(answer), &*hash_thread_);
+      context_.emplace(*broker_, std::move(directory), std::move(answer),
+                       hash_thread_ ? &*hash_thread_ : nullptr);
       context_->peer_gone = [this] {
         pollfd entry{peer_copy_.get(), POLLRDHUP, 0};
         return ::poll(&entry, 1, 0) == 1 && entry.revents != 0;
