@@ -21,6 +21,8 @@ namespace {
 constexpr std::chrono::microseconds awake_for{200};
 // A daemon that reads nothing for so long is as good as gone.
 constexpr timeval longest_send{60, 0};
+// Bytes, with what the kernel needs for each: several hundred events.
+constexpr int waiting_events = 512 * 1024;
 
 sockaddr_un socket_address(const std::string& path) {
   sockaddr_un address{};
@@ -80,7 +82,7 @@ bool send_message(int socket, std::uint32_t id, const Message& message, int desc
   return sent == static_cast<ssize_t>(packet.size());
 }
 
-Received receive_message(int socket) {
+Received receive_message(int socket, int flags) {
   // Static: a session must not need 64 KiB of fresh stack or heap for each answer.
   thread_local char buffer[broker_max_packet];
   Received received;
@@ -94,7 +96,7 @@ Received receive_message(int socket) {
   const auto receive = [&] {
     ssize_t result = 0;
     do {
-      result = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+      result = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC | flags);
     } while (result < 0 && errno == EINTR);
     return result;
   };
@@ -161,6 +163,30 @@ BrokerClient::BrokerClient(const std::string& path) {
   }
   ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) & ~O_NONBLOCK);
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &longest_send, sizeof(longest_send));
+}
+
+void BrokerClient::prepare_events() noexcept {
+  int pair[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0) {
+    events_of_mine_.reset(pair[0]);
+    events_of_daemon_.reset(pair[1]);
+    ::setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &waiting_events, sizeof(waiting_events));
+  }
+}
+
+void BrokerClient::greet(const SessionHello& hello) {
+  if (ended_ || !send_message(socket_.get(), 0, hello, events_of_daemon_.get())) {
+    ended_ = true;
+    throw BrokerError("The daemon has ended the connection of this session.");
+  }
+  events_of_daemon_.reset();
+  events_ = std::move(events_of_mine_);
+}
+
+void BrokerClient::report(const FileEvent& event) {
+  if (!ended_ && events_ && send_message(events_.get(), 0, event)) return;
+  // Full, or the daemon has gone, which the connection knows for certain.
+  post(0, event);
 }
 
 void BrokerClient::post(std::uint32_t id, const Message& message) {

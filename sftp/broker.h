@@ -60,6 +60,14 @@
 //   an intent without a done is resolved by the daemon: if spool/<file id> exists the file is whole
 //   and received, else the intent is dropped.
 //
+// THE SOCKET OF EVENTS
+//   What a session only reports (FileEvent with id 0) goes over a second socket, a pair that the
+//   session makes and of which SessionHello carries one end. The daemon reads it now and then,
+//   rather than be woken for each of a thousand small files a second; what is in it stays there
+//   when the session is killed. Before it handles a message of the connection, and at the end of
+//   it, it takes what lies in the socket of events: the order of all messages is that of sending.
+//   When it is full the event goes over the connection.
+//
 // encode and decode are pure and thread-safe. BrokerClient belongs to one thread.
 #pragma once
 
@@ -344,9 +352,10 @@ struct Received {
 /// sides.
 [[nodiscard]] bool send_message(int socket, std::uint32_t id, const Message& message,
                                 int descriptor = -1);
-/// Reads one packet, blocking if the socket is: `nothing` means EAGAIN. More than one descriptor in
-/// a packet is malformed; all are closed. For both sides.
-[[nodiscard]] Received receive_message(int socket);
+/// Reads one packet, blocking if the socket is and `flags` (of recvmsg(2)) do not forbid it:
+/// `nothing` means EAGAIN. More than one descriptor in a packet is malformed; all are closed. For
+/// both sides.
+[[nodiscard]] Received receive_message(int socket, int flags = 0);
 
 /// A listening socket at `path`, mode 0660, replacing a stale socket but no other kind of file.
 /// Throws SystemError.
@@ -365,6 +374,13 @@ class BrokerClient {
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   /// Sends without waiting for an answer. Throws BrokerError when the daemon is gone.
   void send(const Message& message) { post(0, message); }
+  /// Makes the socket of events, as long as sockets can be made: a session's sandbox allows none.
+  /// Without it all goes over the connection.
+  void prepare_events() noexcept;
+  /// The first message of a session, with its socket of events. Throws BrokerError.
+  void greet(const SessionHello& hello);
+  /// Sends what wants no answer and no haste. Throws BrokerError when the daemon is gone.
+  void report(const FileEvent& event);
   /// Sends and returns the id to wait for: several may be under way.
   [[nodiscard]] std::uint32_t start(const Message& message);
   /// Waits for the answer to `id`. Throws BrokerError when the daemon is gone, ends the session,
@@ -392,6 +408,9 @@ class BrokerClient {
   bool accept_unasked(const Received& received);
 
   base::UniqueFd socket_;
+  base::UniqueFd events_;          ///< ours, once the daemon has the other end
+  base::UniqueFd events_of_mine_;  ///< until then
+  base::UniqueFd events_of_daemon_;
   std::uint32_t next_id_ = 1;
   bool ended_ = false;
   std::string end_sentence_;

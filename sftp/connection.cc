@@ -125,6 +125,7 @@ class Connection {
     while (!broker_ && !told_to_stop() && !grace_is_over()) {
       try {
         broker_.emplace(setup_.broker_path);
+        broker_->prepare_events();
       } catch (const base::Error&) {
         // The peer is told once it can be: after the key exchange.
         if (SteadyClock::now() >= end) return;

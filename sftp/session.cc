@@ -299,7 +299,7 @@ void Session::tell(FileEventKind kind, const VirtualPath& path, std::uint64_t by
   event.bytes = bytes;
   event.duration_ms = duration_ms;
   event.complete = complete;
-  context_.broker.send(event);
+  context_.broker.report(event);
 }
 
 bool Session::record(FileEvent event) {

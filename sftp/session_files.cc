@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/page_buffer.h"
 #include "sftp/session.h"
 
 namespace sallyport::sftp {
@@ -134,7 +135,7 @@ void Session::close_file(Request& request, Handle& handle) {
   event.duration_ms = duration;
   event.complete = whole;
   if (handle.path.area() != Area::outgoing) {
-    context_.broker.send(event);
+    context_.broker.report(event);
   } else if (!record(std::move(event))) {
     return reply(request, Code::failure, "The download could not be recorded");
   }
@@ -296,7 +297,7 @@ void Session::copy_data(Request& request) {
   if (from->path.area() != to->path.area()) return reply(request, Code::permission_denied);
   if (from->path.text() == to->path.text())
     return reply(request, Code::failure, "Source and target are one file");
-  std::vector<std::uint8_t> buffer(max_data);
+  const base::PageBuffer buffer(max_data);
   std::uint64_t left = wanted == 0 ? largest_offset : wanted;  // 0 is "to the end"
   while (left > 0 && offset < largest_offset) {
     if (context_.broker.ended()) throw BrokerError("The daemon has ended this session.");
@@ -307,7 +308,7 @@ void Session::copy_data(Request& request) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return reply_errno(request, errno);
     if (count == 0) break;
-    const auto piece = std::span(buffer).first(static_cast<std::size_t>(count));
+    const auto piece = buffer.first(static_cast<std::size_t>(count));
     std::string_view why;
     if (write_at(*to, target, piece, why) != Code::ok) {
       return why.empty() ? reply_errno(request, errno) : refuse(request, to->path, why);

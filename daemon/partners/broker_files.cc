@@ -256,7 +256,6 @@ void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t
     answer(connection, id, recorded(sftp::Status::failed, try_again));
     return;
   }
-  answer(connection, id, recorded(sftp::Status::ok));
   base::log_info("sftp." + what,
                  {{"partner", peer.partner},
                   {"path", event.path},
@@ -268,6 +267,7 @@ void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t
                   {"detail", detail}},
                  "{}: {} {}", peer.partner, what, event.path);
   audit(*connection, what, event.path, event.bytes, event.duration_ms, detail);
+  answer(connection, id, recorded(sftp::Status::ok));
 }
 
 void BrokerServer::Impl::on_taken(const ConnectionPtr& connection, std::uint32_t id,

@@ -28,13 +28,14 @@
 namespace sallyport::daemon {
 
 /// One connection of the front. The descriptor is closed when the last job that answers on it has
-/// ended. All but `fd` and `inflight` are under the server's mutex.
+/// ended. All but the descriptors and `inflight` are under the server's mutex.
 struct BrokerConnection {
   base::UniqueFd fd;
+  base::UniqueFd events;  ///< the socket of events, if the session has given one
   std::atomic<unsigned> inflight{0};
   bool control = false;
   bool greeted = false;
-  bool ending = false;  ///< told to go: what still comes is ignored, but the end of uploads
+  bool ending = false;  ///< told to go: what it still asks is ignored, but not what it reports
   bool gone = false;    ///< cut off, or at its end: nothing more is heard
   bool paused = false;  ///< too much under way: not read for a while
   /// What has come and waits for what came before it: a file is renamed after its upload, in the
@@ -83,6 +84,12 @@ class BrokerServer::Impl {
   void resume_paused();
   void accept_all();
   void read(const ConnectionPtr& connection);
+  /// Handles at most so many of what lies in the socket of events; true if there may be more.
+  bool read_events(const ConnectionPtr& connection, unsigned most);
+  void on_events(const ConnectionPtr& connection);
+  void watch_rested_events();
+  /// Until a socket of events is watched again: what epoll_wait() is to wait at most.
+  [[nodiscard]] int rest_ms() const;
   void closed(const ConnectionPtr& connection);
   /// Runs `job` after those of this connection that came before it, on a worker, or on this thread
   /// when it has handed the lead on; too many at once stop the reading of this connection.
@@ -94,8 +101,8 @@ class BrokerServer::Impl {
   void poke() noexcept;
 
   // --- broker_server.cc: what is no login and no file
-  void dispatch(const ConnectionPtr& connection, sftp::Envelope envelope);
-  void on_hello(const ConnectionPtr& connection, sftp::SessionHello hello);
+  void dispatch(const ConnectionPtr& connection, sftp::Received received);
+  void on_hello(const ConnectionPtr& connection, sftp::SessionHello hello, base::UniqueFd events);
   void on_control(const ConnectionPtr& connection, const sftp::Message& message);
   [[nodiscard]] bool may_be_control(const ConnectionPtr& connection);
   /// Ends a connection that sent what an honest process of the front never sends.
@@ -148,6 +155,7 @@ class BrokerServer::Impl {
 
   std::mutex mutex_;
   std::map<int, ConnectionPtr> connections_;
+  std::map<int, ConnectionPtr> with_events_;  ///< by their sockets of events
   std::vector<ConnectionPtr> to_resume_;
   Front front_;
   bool stopping_ = false;
@@ -162,6 +170,12 @@ class BrokerServer::Impl {
   /// message that has to be answered soon does not wait for another thread to wake up.
   std::vector<std::thread> loops_;
   std::mutex lead_;
+  struct Rest {
+    std::chrono::steady_clock::time_point until;
+    ConnectionPtr connection;
+  };
+  /// Whose events were read just now, in order. Of the thread that leads.
+  std::deque<Rest> resting_;
   std::atomic<unsigned> free_loops_{0};  ///< that lead, or wait to lead
   std::thread recovery_;
 };

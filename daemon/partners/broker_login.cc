@@ -221,7 +221,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
     audit_refusal(hello, partner.name, decision.fingerprint, "too_many_connections");
     return;
   }
-  answer(connection, id, reply, directory.get());
+  // Before the answer, and so before anything that the session does.
   base::log_info("sftp.login",
                  {{"partner", partner.name},
                   {"address", peer.address},
@@ -231,6 +231,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
                  "{} logged in from {} by {}", partner.name, peer.address, peer.method);
   if (!decision.key_id.empty()) audit_->touch_key(decision.key_id, parts_.clock.now());
   audit(*connection, "login", "", 0, 0, peer.method);
+  answer(connection, id, reply, directory.get());
   // A suspension may have come between the look at the partner and now: then nobody has ended this
   // session yet.
   workers_->submit([this, connection, name = partner.name] {

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -16,6 +17,11 @@ namespace sallyport::daemon {
 namespace {
 
 constexpr unsigned most_inflight = 32;
+// Events are looked for so often at most: a thousand a second then come in twenty readings.
+constexpr std::chrono::milliseconds rest_of_events{50};
+constexpr unsigned events_a_turn = 64;
+// More than the socket holds.
+constexpr unsigned all_events = 2000;
 
 // What the leading thread is going to work on when it has handed the lead on.
 thread_local std::function<void()>* next_job = nullptr;
@@ -49,7 +55,8 @@ bool BrokerServer::Impl::lead() {
     if (stopping_) return false;
   }
   std::array<epoll_event, 128> events{};
-  const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+  const int count =
+      ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), rest_ms());
   if (count < 0 && errno != EINTR) {
     base::log_error("broker.loop", {}, "Waiting for the SFTP front failed: {}",
                     std::strerror(errno));
@@ -66,12 +73,70 @@ bool BrokerServer::Impl::lead() {
       continue;
     }
     ConnectionPtr connection;
+    ConnectionPtr with_events;
     {
       const std::lock_guard lock(mutex_);
-      const auto found = connections_.find(fd);
-      if (found != connections_.end()) connection = found->second;
+      if (const auto it = connections_.find(fd); it != connections_.end()) {
+        connection = it->second;
+      } else if (const auto its = with_events_.find(fd); its != with_events_.end()) {
+        with_events = its->second;
+      }
     }
     if (connection) read(connection);
+    if (with_events) on_events(with_events);
+  }
+  watch_rested_events();
+  return true;
+}
+
+int BrokerServer::Impl::rest_ms() const {
+  if (resting_.empty()) return -1;
+  const auto left = resting_.front().until - std::chrono::steady_clock::now();
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  return static_cast<int>(std::clamp<std::int64_t>(ms, 0, rest_of_events.count()));
+}
+
+void BrokerServer::Impl::on_events(const ConnectionPtr& connection) {
+  const bool more = read_events(connection, events_a_turn);
+  const auto rest = more ? std::chrono::milliseconds{0} : rest_of_events;
+  resting_.push_back({std::chrono::steady_clock::now() + rest, connection});
+}
+
+void BrokerServer::Impl::watch_rested_events() {
+  const auto now = std::chrono::steady_clock::now();
+  // One that had more than a turn's worth stands behind others that rest: it is watched at once.
+  std::erase_if(resting_, [this, now](const Rest& rest) {
+    if (rest.until > now) return false;
+    const std::lock_guard lock(mutex_);
+    if (rest.connection->gone) return true;
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLONESHOT;
+    event.data.fd = rest.connection->events.get();
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, rest.connection->events.get(), &event);
+    return true;
+  });
+}
+
+bool BrokerServer::Impl::read_events(const ConnectionPtr& connection, unsigned most) {
+  if (!connection->events) return false;
+  for (; most > 0; --most) {
+    sftp::Received received = sftp::receive_message(connection->events.get(), MSG_DONTWAIT);
+    const auto* event = std::get_if<sftp::FileEvent>(&received.envelope.message);
+    switch (received.what) {
+      case sftp::Received::What::nothing:
+      case sftp::Received::What::closed:  // its connection ends, too
+        return false;
+      case sftp::Received::What::malformed:
+        event = nullptr;
+        break;
+      case sftp::Received::What::message:
+        break;
+    }
+    if (event == nullptr || received.envelope.id != 0) {
+      out_of_order(connection, "what is no event to its socket of events");
+      return false;
+    }
+    dispatch(connection, std::move(received));
   }
   return true;
 }
@@ -129,6 +194,8 @@ void BrokerServer::Impl::read(const ConnectionPtr& connection) {
   // A few at a time, so that a busy session does not keep others waiting.
   for (int turn = 0; turn < 8; ++turn) {
     sftp::Received received = sftp::receive_message(connection->fd.get());
+    // What was sent before it comes first.
+    if (received.what != sftp::Received::What::nothing) read_events(connection, all_events);
     switch (received.what) {
       case sftp::Received::What::nothing:
         return;
@@ -142,7 +209,7 @@ void BrokerServer::Impl::read(const ConnectionPtr& connection) {
         closed(connection);
         return;
       case sftp::Received::What::message:
-        dispatch(connection, std::move(received.envelope));
+        dispatch(connection, std::move(received));
         break;
     }
     const std::lock_guard lock(mutex_);
@@ -157,11 +224,14 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
     const auto found = connections_.find(connection->fd.get());
     if (found == connections_.end() || found->second != connection) return;
     connections_.erase(found);
+    if (connection->events) with_events_.erase(connection->events.get());
     connection->gone = true;
     if (connection->control) front_ = Front{};
     logged_in = connection->logged_in;
   }
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
+  if (connection->events)
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->events.get(), nullptr);
   ::shutdown(connection->fd.get(), SHUT_RDWR);
   if (!logged_in) return;
   in_background(connection, [this, connection] { on_closed(*connection); });

@@ -116,7 +116,8 @@ class BrokerTest : public ::testing::Test {
     hello.address = address;
     hello.port = 4711;
     hello.client_banner = "SSH-2.0-Test \"x\"\r\nlogin failed from 198.51.100.1";
-    client->send(hello);
+    client->prepare_events();
+    client->greet(hello);
     return client;
   }
   static sftp::LoginQuery by_key(const std::string& user, const std::string& key,

@@ -2,10 +2,12 @@
 // anyway.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "base/file_io.h"
 #include "broker_fixture.h"
@@ -64,6 +66,50 @@ TEST_F(BrokerTest, ASessionHasAnAddress) {
   sftp::BrokerClient silent(config_->get()->gateway.broker_socket);
   silent.send(by_key("acme", key_));
   EXPECT_TRUE(ends(silent));
+}
+
+TEST_F(BrokerTest, ASocketOfEventsIsOneAndHoldsEvents) {
+  int pipe[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  int datagrams[2] = {-1, -1};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, datagrams), 0);
+  int packets[2] = {-1, -1};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, packets), 0);
+  std::vector<base::UniqueFd> all;
+  for (const int* pair : {pipe, datagrams, packets}) {
+    all.emplace_back(pair[0]);
+    all.emplace_back(pair[1]);
+  }
+  all.emplace_back(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+  const std::string path = directory_ / "listens";
+  all.push_back(sftp::listen_at(path));
+  const std::string& broker = config_->get()->gateway.broker_socket;
+  sftp::SessionHello hello;
+  hello.address = "192.0.2.9";
+  for (const int fd : {pipe[0], datagrams[0], all[6].get(), all[7].get()}) {
+    sftp::BrokerClient client(broker);
+    ASSERT_TRUE(sftp::send_message(client.fd(), 0, hello, fd));
+    EXPECT_TRUE(ends(client));
+  }
+  // One that is, and what is no event in it: before and after a login.
+  sftp::BrokerClient client(broker);
+  ASSERT_TRUE(sftp::send_message(client.fd(), 0, hello, packets[0]));
+  ASSERT_EQ(login(client, by_key("acme", key_)).outcome, Outcome::allow);
+  ASSERT_TRUE(sftp::send_message(packets[1], 0, sftp::SessionEnd{}));
+  EXPECT_TRUE(ends(client));
+  int others[2] = {-1, -1};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, others), 0);
+  all.emplace_back(others[0]);
+  all.emplace_back(others[1]);
+  sftp::BrokerClient early(broker);
+  ASSERT_TRUE(sftp::send_message(early.fd(), 0, hello, others[0]));
+  sftp::FileEvent event;
+  event.path = "/Shared/a";
+  ASSERT_TRUE(sftp::send_message(others[1], 0, event));
+  EXPECT_TRUE(ends(early));
+  // The others have not noticed.
+  auto honest = logged_in();
+  EXPECT_FALSE(honest->ended());
 }
 
 TEST_F(BrokerTest, ObjectsAreThePartnersOwn) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "base/file_io.h"
 #include "broker_fixture.h"
@@ -319,14 +320,19 @@ TEST_F(BrokerTest, EventsReachJournalAndAudit) {
   EXPECT_TRUE(keys.at(0).last_used.has_value());
 }
 
+// More than its socket of events holds, with a question now and then.
 TEST_F(BrokerTest, WhatASessionDoesIsRecordedInItsOrder) {
   auto client = logged_in();
-  constexpr int count = 300;
+  constexpr int count = 3000;
   sftp::FileEvent event;
   event.kind = sftp::FileEventKind::make_directory;
   for (int i = 0; i < count; ++i) {
     event.path = "/Shared/" + std::to_string(i);
-    client->send(event);
+    if (i % 1000 == 500) {
+      EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::ok);
+    } else {
+      client->report(event);
+    }
   }
   client->send(sftp::SessionEnd{});
   settled(*client);
@@ -340,6 +346,50 @@ TEST_F(BrokerTest, WhatASessionDoesIsRecordedInItsOrder) {
   EXPECT_EQ(events.back().event, "logout");
   for (int i = 0; i < count; ++i) {
     EXPECT_EQ(events[static_cast<std::size_t>(i) + 1].path, "/Shared/" + std::to_string(i));
+  }
+}
+
+TEST_F(BrokerTest, WhatAKilledSessionHadReportedIsRecorded) {
+  sftp::FileEvent event;
+  event.kind = sftp::FileEventKind::upload;
+  constexpr std::size_t count = 40;
+  {
+    auto client = logged_in();
+    for (std::size_t i = 0; i < count; ++i) {
+      event.path = "/Shared/" + std::to_string(i);
+      client->report(event);
+    }
+  }
+  const auto until = std::chrono::steady_clock::now() + patience;
+  std::size_t recorded = 0;
+  while (recorded < count + 1 && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(10ms);
+    recorded = store_
+                   ->read([](store::Unit& unit) {
+                     return store::list_session_events(unit, "acme", 2 * count);
+                   })
+                   .size();
+  }
+  EXPECT_EQ(recorded, count + 1) << "with the login";
+}
+
+TEST_F(BrokerTest, EventsAreRecordedWithoutAnotherWord) {
+  auto client = logged_in();
+  sftp::FileEvent event;
+  event.kind = sftp::FileEventKind::upload;
+  for (const char* path : {"/Shared/first", "/Shared/second"}) {
+    event.path = path;
+    client->report(event);
+    const auto until = std::chrono::steady_clock::now() + patience;
+    const auto is_there = [&] {
+      const auto events = store_->read(
+          [](store::Unit& unit) { return store::list_session_events(unit, "acme", 1); });
+      return !events.empty() && events[0].path == path;
+    };
+    while (!is_there() && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_TRUE(is_there()) << path;
   }
 }
 
