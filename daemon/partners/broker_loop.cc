@@ -39,11 +39,12 @@ void BrokerServer::Impl::run() {
     {
       const std::lock_guard lead_lock(lead_);
       next_job = &job;
-      const bool goes_on = lead();
+      // To hand the lead on wakes another thread: only for a job.
+      bool goes_on = true;
+      while (goes_on && !job) goes_on = lead();
       next_job = nullptr;
-      if (!goes_on) return;
+      if (!goes_on && !job) return;
     }
-    if (!job) continue;
     job();
     ++free_loops_;
   }
