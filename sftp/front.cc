@@ -290,6 +290,8 @@ class Front {
     pollfd entry{signals_.get(), POLLIN, 0};
     (void)::poll(&entry, 1, 200);
     handle_signals();
+    // Not only when told: of a session that a debugger was at, nobody may have told.
+    reap();
     feed_watchdog();
   }
 
