@@ -21,8 +21,6 @@ namespace {
 constexpr std::chrono::microseconds awake_for{200};
 // A daemon that reads nothing for so long is as good as gone.
 constexpr timeval longest_send{60, 0};
-// Bytes, with what the kernel needs for each: several hundred events.
-constexpr int waiting_events = 512 * 1024;
 
 sockaddr_un socket_address(const std::string& path) {
   sockaddr_un address{};
@@ -165,28 +163,12 @@ BrokerClient::BrokerClient(const std::string& path) {
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &longest_send, sizeof(longest_send));
 }
 
-void BrokerClient::prepare_events() noexcept {
-  int pair[2] = {-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0) {
-    events_of_mine_.reset(pair[0]);
-    events_of_daemon_.reset(pair[1]);
-    ::setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &waiting_events, sizeof(waiting_events));
-  }
-}
-
-void BrokerClient::greet(const SessionHello& hello) {
-  if (ended_ || !send_message(socket_.get(), 0, hello, events_of_daemon_.get())) {
-    ended_ = true;
-    throw BrokerError("The daemon has ended the connection of this session.");
-  }
-  events_of_daemon_.reset();
-  events_ = std::move(events_of_mine_);
-}
-
 void BrokerClient::report(const FileEvent& event) {
-  if (!ended_ && events_ && send_message(events_.get(), 0, event)) return;
+  FileEvent numbered = event;
+  numbered.after = posted_;
+  if (events_ && send_message(events_.get(), 0, numbered)) return;
   // Full, or the daemon has gone, which the connection knows for certain.
-  post(0, event);
+  post(0, numbered);
 }
 
 void BrokerClient::post(std::uint32_t id, const Message& message) {
@@ -194,6 +176,7 @@ void BrokerClient::post(std::uint32_t id, const Message& message) {
     ended_ = true;
     throw BrokerError("The daemon has ended the connection of this session.");
   }
+  ++posted_;
 }
 
 std::uint32_t BrokerClient::start(const Message& message) {
@@ -203,7 +186,7 @@ std::uint32_t BrokerClient::start(const Message& message) {
   return id;
 }
 
-bool BrokerClient::accept_unasked(const Received& received) {
+bool BrokerClient::accept_unasked(Received& received) {
   switch (received.what) {
     case Received::What::closed:
     case Received::What::malformed:
@@ -217,6 +200,10 @@ bool BrokerClient::accept_unasked(const Received& received) {
   if (const auto* close = std::get_if<SessionClose>(&received.envelope.message)) {
     end_sentence_ = close->sentence;
     ended_ = true;
+    return true;
+  }
+  if (std::holds_alternative<EventsSocket>(received.envelope.message)) {
+    events_ = std::move(received.descriptor);
     return true;
   }
   return false;

@@ -61,12 +61,13 @@
 //   and received, else the intent is dropped.
 //
 // THE SOCKET OF EVENTS
-//   What a session only reports (FileEvent with id 0) goes over a second socket, a pair that the
-//   session makes and of which SessionHello carries one end. The daemon reads it now and then,
+//   What a session only reports (FileEvent with id 0) goes over a second socket, which the daemon
+//   makes and sends before it allows a login (EventsSocket). The daemon reads it now and then,
 //   rather than be woken for each of a thousand small files a second; what is in it stays there
-//   when the session is killed. Before it handles a message of the connection, and at the end of
-//   it, it takes what lies in the socket of events: the order of all messages is that of sending.
-//   When it is full the event goes over the connection.
+//   when the session is killed. The order of all messages is that of sending: an event says how
+//   many messages the session had sent over the connection before it, and the daemon handles a
+//   message of the connection after all events before it. When the socket is full, or there is
+//   none, events go over the connection.
 //
 // encode and decode are pure and thread-safe. BrokerClient belongs to one thread.
 #pragma once
@@ -88,7 +89,7 @@ namespace sallyport::sftp {
 
 /// Goes up with every change of a message. Both programs come from one build, so a difference means
 /// a half-done upgrade: the receiver closes the connection.
-inline constexpr std::uint8_t broker_version = 2;
+inline constexpr std::uint8_t broker_version = 3;
 /// The longest packet. Names and paths of one SFTP request fit many times.
 inline constexpr std::size_t broker_max_packet = 64 * 1024;
 inline constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
@@ -293,7 +294,11 @@ struct FileEvent {
   std::uint64_t bytes = 0;
   std::uint64_t duration_ms = 0;
   bool complete = true;
+  std::uint64_t after = 0;  ///< so many messages went over the connection before it
 };
+
+/// The daemon, with the session's end of the socket of events, before it allows the login.
+struct EventsSocket {};
 
 /// Something about a connection that is not one of the queries: a login that was given up
 /// ("login_grace", "max_attempts", "bad_signature", "disconnected"). "max_attempts" has been
@@ -316,10 +321,11 @@ struct SessionEnd {
 // ---------------------------------------------------------------- codec
 
 /// The order of the alternatives is the type byte on the wire.
-using Message = std::variant<ControlHello, FrontConfig, BanUpdate, RefusalCount, SessionHello,
-                             LoginQuery, LoginAnswer, SessionClose, UploadIntent, UploadTicket,
-                             UploadDone, UploadAborted, Recorded, TakenQuery, TakenAnswer,
-                             UsageReport, UsageAnswer, FileEvent, LoginFailure, SessionEnd>;
+using Message =
+    std::variant<ControlHello, FrontConfig, BanUpdate, RefusalCount, SessionHello, LoginQuery,
+                 LoginAnswer, SessionClose, UploadIntent, UploadTicket, UploadDone, UploadAborted,
+                 Recorded, TakenQuery, TakenAnswer, UsageReport, UsageAnswer, FileEvent,
+                 LoginFailure, SessionEnd, EventsSocket>;
 
 struct Envelope {
   std::uint32_t id = 0;
@@ -374,11 +380,6 @@ class BrokerClient {
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   /// Sends without waiting for an answer. Throws BrokerError when the daemon is gone.
   void send(const Message& message) { post(0, message); }
-  /// Makes the socket of events, as long as sockets can be made: a session's sandbox allows none.
-  /// Without it all goes over the connection.
-  void prepare_events() noexcept;
-  /// The first message of a session, with its socket of events. Throws BrokerError.
-  void greet(const SessionHello& hello);
   /// Sends what wants no answer and no haste. Throws BrokerError when the daemon is gone.
   void report(const FileEvent& event);
   /// Sends and returns the id to wait for: several may be under way.
@@ -405,12 +406,11 @@ class BrokerClient {
 
  private:
   void post(std::uint32_t id, const Message& message);
-  bool accept_unasked(const Received& received);
+  bool accept_unasked(Received& received);
 
   base::UniqueFd socket_;
-  base::UniqueFd events_;          ///< ours, once the daemon has the other end
-  base::UniqueFd events_of_mine_;  ///< until then
-  base::UniqueFd events_of_daemon_;
+  base::UniqueFd events_;  ///< once the daemon has sent it
+  std::uint64_t posted_ = 0;
   std::uint32_t next_id_ = 1;
   bool ended_ = false;
   std::string end_sentence_;

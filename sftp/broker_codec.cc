@@ -236,7 +236,9 @@ void walk(auto& a, Is<FileEvent> auto& m) {
   a.field(m.bytes);
   a.field(m.duration_ms);
   a.field(m.complete);
+  a.field(m.after);
 }
+void walk(auto& /*a*/, Is<EventsSocket> auto& /*m*/) {}
 void walk(auto& a, Is<LoginFailure> auto& m) {
   a.field(m.user);
   a.field(m.reason);

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,7 +18,6 @@
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -45,7 +45,7 @@ constexpr std::chrono::milliseconds try_daemon_every{200};
 // Where two processors are all there is, a local client, its ssh and the session have enough for
 // both: hashing what has just been written, while it is in the cache, costs less than reading it
 // again elsewhere (1 GiB into /Incoming: 3.0 s against 3.6).
-constexpr unsigned processors_for_a_hash_thread = 4;
+constexpr int processors_for_a_hash_thread = 4;
 constexpr std::uint64_t libssh_read_size = 4096;
 // No encrypted packet is shorter: 4 bytes of length, a block, and what authenticates them.
 constexpr std::uint64_t least_packet = 32;
@@ -57,6 +57,13 @@ constexpr std::chrono::microseconds awake_for{200};
 constexpr std::uint64_t small_talk = 4096;
 // However busy a peer is, its idle time is looked at: it may send nothing that counts.
 constexpr std::uint32_t rounds_a_look = 256;
+
+// Those that this process may use, which a service manager may have limited.
+int processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return ::sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
 
 using SshEvent = base::CHandle<ssh_event_struct, ssh_event_free>;
 
@@ -72,7 +79,7 @@ class Connection {
     catch_signals();
     set_grace(setup_.config.login_grace_seconds);
     connect_broker();
-    if (std::thread::hardware_concurrency() >= processors_for_a_hash_thread)
+    if (processors() >= processors_for_a_hash_thread)
       hash_thread_.emplace([this] { setup_.sandbox->enter_hash_thread(); });
     setup_.sandbox->enter_before_login();
 
@@ -125,7 +132,6 @@ class Connection {
     while (!broker_ && !told_to_stop() && !grace_is_over()) {
       try {
         broker_.emplace(setup_.broker_path);
-        broker_->prepare_events();
       } catch (const base::Error&) {
         // The peer is told once it can be: after the key exchange.
         if (SteadyClock::now() >= end) return;

@@ -134,7 +134,7 @@ void Login::introduce() {
   hello.key_exchange = or_empty(ssh_get_kex_algo(session_));
   hello.cipher = or_empty(ssh_get_cipher_in(session_));
   hello.mac = or_empty(ssh_get_hmac_in(session_));
-  broker_->greet(hello);
+  broker_->send(hello);
   if (!setup_.banner.empty()) show(setup_.banner);
 }
 

@@ -236,12 +236,6 @@ void ReplyBuffer::version() {
   end();
 }
 
-void ReplyBuffer::shrink() {
-  if (size_ == 0 && capacity_ > 0) {
-    memory_ = {};
-    capacity_ = 0;
-  }
-}
 void ReplyBuffer::swap(ReplyBuffer& other) noexcept {
   std::swap(memory_, other.memory_);
   std::swap(size_, other.size_);

@@ -142,12 +142,10 @@ class ReplyBuffer {
   [[nodiscard]] std::span<std::uint8_t> begin_data(std::uint32_t id, std::size_t most);
   void end_data(std::size_t count);
 
-  [[nodiscard]] const std::uint8_t* data() const { return at(0); }
+  [[nodiscard]] const std::uint8_t* data() const { return memory_ ? at(0) : nullptr; }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool empty() const { return size_ == 0; }
   void clear() { size_ = 0; }
-  /// Gives memory back that a large transfer needed.
-  void shrink();
   void swap(ReplyBuffer& other) noexcept;
 
  private:

@@ -223,12 +223,13 @@ void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t
         break;
       case sftp::FileEventKind::download:
         what = "download";
-        parts_.journal.downloaded(peer, event.path, event.bytes, event.complete);
+        // Of /Outgoing: then its session waits for the answer.
+        if (id != 0) parts_.journal.downloaded(peer, event.path, event.bytes, event.complete);
         if (!event.complete) detail = "partial " + detail;
         break;
       case sftp::FileEventKind::remove:
         what = "delete";
-        parts_.journal.deleted(peer, event.path);
+        if (id != 0) parts_.journal.deleted(peer, event.path);
         break;
       case sftp::FileEventKind::rename:
         what = "rename";

@@ -8,9 +8,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -28,10 +30,12 @@
 namespace sallyport::daemon {
 
 /// One connection of the front. The descriptor is closed when the last job that answers on it has
-/// ended. All but the descriptors and `inflight` are under the server's mutex.
+/// ended. All but `fd`, `inflight` and what says so is under the server's mutex.
 struct BrokerConnection {
   base::UniqueFd fd;
-  base::UniqueFd events;  ///< the socket of events, if the session has given one
+  // Of the thread that leads alone:
+  std::uint64_t received = 0;           ///< messages, by `fd`
+  std::optional<sftp::Received> early;  ///< an event; what was sent before it has not come yet
   std::atomic<unsigned> inflight{0};
   bool control = false;
   bool greeted = false;
@@ -50,6 +54,7 @@ struct BrokerConnection {
   // After a login:
   bool logged_in = false;
   SessionPeer peer;
+  base::UniqueFd events;  ///< our end of the socket of events, if there is one
   std::string session_id;
   PartnerPolicy policy;
   base::Instant since{};
@@ -64,6 +69,11 @@ struct BrokerConnection {
 using ConnectionPtr = std::shared_ptr<BrokerConnection>;
 
 class BrokerServer::Impl {
+  /// More than a socket of events holds.
+  static constexpr unsigned all_events = 4000;
+  /// No message has this number.
+  static constexpr std::uint64_t no_message = std::numeric_limits<std::uint64_t>::max();
+
  public:
   explicit Impl(const BrokerParts& parts);
   ~Impl();
@@ -84,8 +94,14 @@ class BrokerServer::Impl {
   void resume_paused();
   void accept_all();
   void read(const ConnectionPtr& connection);
-  /// Handles at most so many of what lies in the socket of events; true if there may be more.
-  bool read_events(const ConnectionPtr& connection, unsigned most);
+  /// Handles at most `most` events that were sent before message number `before` of the connection,
+  /// and takes them off `most`. True if there may be more of them.
+  bool read_events(const ConnectionPtr& connection, std::uint64_t before, unsigned& most);
+  void end_events(const ConnectionPtr& connection);
+  /// Makes the socket of events of a session that is being let in.
+  void offer_events(const ConnectionPtr& connection);
+  /// dispatch(); what fails ends the connection.
+  void handle(const ConnectionPtr& connection, sftp::Envelope envelope);
   void on_events(const ConnectionPtr& connection);
   void watch_rested_events();
   /// Until a socket of events is watched again: what epoll_wait() is to wait at most.
@@ -101,8 +117,8 @@ class BrokerServer::Impl {
   void poke() noexcept;
 
   // --- broker_server.cc: what is no login and no file
-  void dispatch(const ConnectionPtr& connection, sftp::Received received);
-  void on_hello(const ConnectionPtr& connection, sftp::SessionHello hello, base::UniqueFd events);
+  void dispatch(const ConnectionPtr& connection, sftp::Envelope envelope);
+  void on_hello(const ConnectionPtr& connection, sftp::SessionHello hello);
   void on_control(const ConnectionPtr& connection, const sftp::Message& message);
   [[nodiscard]] bool may_be_control(const ConnectionPtr& connection);
   /// Ends a connection that sent what an honest process of the front never sends.

@@ -231,6 +231,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
                  "{} logged in from {} by {}", partner.name, peer.address, peer.method);
   if (!decision.key_id.empty()) audit_->touch_key(decision.key_id, parts_.clock.now());
   audit(*connection, "login", "", 0, 0, peer.method);
+  offer_events(connection);
   answer(connection, id, reply, directory.get());
   // A suspension may have come between the look at the partner and now: then nobody has ended this
   // session yet.

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "daemon/partners/broker_impl.h"
@@ -20,8 +21,8 @@ constexpr unsigned most_inflight = 32;
 // Events are looked for so often at most: a thousand a second then come in twenty readings.
 constexpr std::chrono::milliseconds rest_of_events{50};
 constexpr unsigned events_a_turn = 64;
-// More than the socket holds.
-constexpr unsigned all_events = 2000;
+// Bytes, with what the kernel needs for each: several hundred events.
+constexpr int waiting_events = 512 * 1024;
 
 // What the leading thread is going to work on when it has handed the lead on.
 thread_local std::function<void()>* next_job = nullptr;
@@ -63,6 +64,7 @@ bool BrokerServer::Impl::lead() {
                     std::strerror(errno));
     return false;
   }
+  std::vector<ConnectionPtr> reporting;
   for (int i = 0; i < count; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd == listener_.get()) {
@@ -74,17 +76,23 @@ bool BrokerServer::Impl::lead() {
       continue;
     }
     ConnectionPtr connection;
-    ConnectionPtr with_events;
     {
       const std::lock_guard lock(mutex_);
       if (const auto it = connections_.find(fd); it != connections_.end()) {
         connection = it->second;
       } else if (const auto its = with_events_.find(fd); its != with_events_.end()) {
-        with_events = its->second;
+        reporting.push_back(its->second);
       }
     }
     if (connection) read(connection);
-    if (with_events) on_events(with_events);
+  }
+  for (const ConnectionPtr& connection : reporting) {
+    // Somebody waits for the job that this thread has: the next to lead sees to it.
+    if (next_job != nullptr && *next_job) {
+      resting_.push_back({std::chrono::steady_clock::now(), connection});
+    } else {
+      on_events(connection);
+    }
   }
   watch_rested_events();
   return true;
@@ -98,7 +106,8 @@ int BrokerServer::Impl::rest_ms() const {
 }
 
 void BrokerServer::Impl::on_events(const ConnectionPtr& connection) {
-  const bool more = read_events(connection, events_a_turn);
+  unsigned most = events_a_turn;
+  const bool more = read_events(connection, connection->received + 1, most);
   const auto rest = more ? std::chrono::milliseconds{0} : rest_of_events;
   resting_.push_back({std::chrono::steady_clock::now() + rest, connection});
 }
@@ -109,7 +118,7 @@ void BrokerServer::Impl::watch_rested_events() {
   std::erase_if(resting_, [this, now](const Rest& rest) {
     if (rest.until > now) return false;
     const std::lock_guard lock(mutex_);
-    if (rest.connection->gone) return true;
+    if (rest.connection->gone || !rest.connection->events) return true;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLONESHOT;
     event.data.fd = rest.connection->events.get();
@@ -118,28 +127,73 @@ void BrokerServer::Impl::watch_rested_events() {
   });
 }
 
-bool BrokerServer::Impl::read_events(const ConnectionPtr& connection, unsigned most) {
-  if (!connection->events) return false;
+bool BrokerServer::Impl::read_events(const ConnectionPtr& connection, std::uint64_t before,
+                                     unsigned& most) {
+  int fd = -1;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!connection->events || connection->gone) return false;
+    fd = connection->events.get();
+  }
   for (; most > 0; --most) {
-    sftp::Received received = sftp::receive_message(connection->events.get(), MSG_DONTWAIT);
-    const auto* event = std::get_if<sftp::FileEvent>(&received.envelope.message);
-    switch (received.what) {
-      case sftp::Received::What::nothing:
-      case sftp::Received::What::closed:  // its connection ends, too
-        return false;
-      case sftp::Received::What::malformed:
-        event = nullptr;
-        break;
-      case sftp::Received::What::message:
-        break;
+    auto received = connection->early ? std::move(*std::exchange(connection->early, std::nullopt))
+                                      : sftp::receive_message(fd, MSG_DONTWAIT);
+    if (received.what == sftp::Received::What::nothing) return false;
+    if (received.what == sftp::Received::What::closed) {
+      end_events(connection);
+      return false;
     }
-    if (event == nullptr || received.envelope.id != 0) {
+    const auto* event = std::get_if<sftp::FileEvent>(&received.envelope.message);
+    if (received.what != sftp::Received::What::message || event == nullptr ||
+        received.envelope.id != 0 || received.descriptor) {
       out_of_order(connection, "what is no event to its socket of events");
       return false;
     }
-    dispatch(connection, std::move(received));
+    if (event->after >= before) {
+      connection->early = std::move(received);
+      return false;
+    }
+    handle(connection, std::move(received.envelope));
   }
   return true;
+}
+
+void BrokerServer::Impl::end_events(const ConnectionPtr& connection) {
+  const std::lock_guard lock(mutex_);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->events.get(), nullptr);
+  with_events_.erase(connection->events.get());
+  connection->events.reset();
+}
+
+void BrokerServer::Impl::offer_events(const ConnectionPtr& connection) {
+  int pair[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) return;
+  base::UniqueFd ours(pair[0]);
+  const base::UniqueFd theirs(pair[1]);
+  ::setsockopt(theirs.get(), SOL_SOCKET, SO_SNDBUF, &waiting_events, sizeof(waiting_events));
+  {
+    const std::lock_guard lock(mutex_);
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLONESHOT;
+    event.data.fd = ours.get();
+    if (stopping_ || connection->gone ||
+        ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, ours.get(), &event) != 0)
+      return;  // all goes over the connection then
+    with_events_[ours.get()] = connection;
+    connection->events = std::move(ours);
+  }
+  static_cast<void>(
+      sftp::send_message(connection->fd.get(), 0, sftp::EventsSocket{}, theirs.get()));
+}
+
+void BrokerServer::Impl::handle(const ConnectionPtr& connection, sftp::Envelope envelope) {
+  try {
+    dispatch(connection, std::move(envelope));
+  } catch (const std::exception& error) {
+    base::log_error("broker.failed", {}, "A message of the SFTP front was not worked on: {}",
+                    error.what());
+    closed(connection);
+  }
 }
 
 void BrokerServer::Impl::resume_paused() {
@@ -193,29 +247,34 @@ void BrokerServer::Impl::accept_all() {
 
 void BrokerServer::Impl::read(const ConnectionPtr& connection) {
   // A few at a time, so that a busy session does not keep others waiting.
+  unsigned events = events_a_turn;
   for (int turn = 0; turn < 8; ++turn) {
+    const std::uint64_t next = connection->received + 1;
+    // What there is more of comes with the next turn, and the message after it.
+    if (read_events(connection, next, events)) return;
     sftp::Received received = sftp::receive_message(connection->fd.get());
-    // What was sent before it comes first.
-    if (received.what != sftp::Received::What::nothing) read_events(connection, all_events);
-    switch (received.what) {
-      case sftp::Received::What::nothing:
-        return;
-      case sftp::Received::What::malformed:
+    if (received.what == sftp::Received::What::nothing) return;
+    if (received.what == sftp::Received::What::message) {
+      // What was sent between the two looks.
+      unsigned few = events_a_turn;
+      read_events(connection, next, few);
+      ++connection->received;
+      handle(connection, std::move(received.envelope));
+    } else {
+      if (received.what == sftp::Received::What::malformed) {
         base::log_error("broker.malformed", {},
                         "The SFTP front sent what is no message: are both programs of one "
                         "version? Its connection is closed.");
-        closed(connection);
-        return;
-      case sftp::Received::What::closed:
-        closed(connection);
-        return;
-      case sftp::Received::What::message:
-        dispatch(connection, std::move(received));
-        break;
+      }
+      unsigned all = all_events;
+      read_events(connection, no_message, all);
+      closed(connection);
+      return;
     }
     const std::lock_guard lock(mutex_);
-    if (connection->paused) return;
+    if (connection->paused) break;
   }
+  read_events(connection, connection->received + 1, events);
 }
 
 void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
@@ -225,14 +284,15 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
     const auto found = connections_.find(connection->fd.get());
     if (found == connections_.end() || found->second != connection) return;
     connections_.erase(found);
-    if (connection->events) with_events_.erase(connection->events.get());
+    if (connection->events) {
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->events.get(), nullptr);
+      with_events_.erase(connection->events.get());
+    }
     connection->gone = true;
     if (connection->control) front_ = Front{};
     logged_in = connection->logged_in;
   }
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
-  if (connection->events)
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->events.get(), nullptr);
   ::shutdown(connection->fd.get(), SHUT_RDWR);
   if (!logged_in) return;
   in_background(connection, [this, connection] { on_closed(*connection); });

@@ -35,16 +35,6 @@ uid_t user_id(const std::string& name) {
   return found->pw_uid;
 }
 
-// A session talks to strangers: what it hands over is looked at.
-bool is_socket_of_events(int fd) {
-  const auto has = [fd](int option, int wanted) {
-    int value = -1;
-    socklen_t length = sizeof(value);
-    return ::getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 && value == wanted;
-  };
-  return has(SO_DOMAIN, AF_UNIX) && has(SO_TYPE, SOCK_SEQPACKET) && has(SO_ACCEPTCONN, 0);
-}
-
 // A socket that somebody listens on is not ours to replace.
 void refuse_live_socket(const std::string& path) {
   const base::UniqueFd probe(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -146,6 +136,17 @@ void BrokerServer::Impl::stop() {
   poke();
   for (std::thread& loop : loops_) loop.join();
   loops_.clear();
+  // Nobody leads any more. What sessions have reported is written.
+  std::map<int, ConnectionPtr> reporting;
+  {
+    const std::lock_guard lock(mutex_);
+    reporting = with_events_;
+  }
+  for (const auto& entry : reporting) {
+    unsigned most = all_events;
+    read_events(entry.second, no_message, most);
+  }
+  resting_.clear();
   if (recovery_.joinable()) recovery_.join();
   if (passwords_) passwords_->stop();
   if (workers_) workers_->stop();
@@ -155,12 +156,13 @@ void BrokerServer::Impl::stop() {
     ::unlink(socket_path_.c_str());
   }
   const std::lock_guard lock(mutex_);
+  with_events_.clear();
   connections_.clear();
 }
 
-void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Received received) {
-  const std::uint32_t id = received.envelope.id;
-  auto& message = received.envelope.message;
+void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelope envelope) {
+  const std::uint32_t id = envelope.id;
+  auto& message = envelope.message;
   bool logged_in = false;
   {
     const std::lock_guard lock(mutex_);
@@ -174,7 +176,7 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Receive
     logged_in = connection->logged_in;
   }
   if (auto* hello = std::get_if<sftp::SessionHello>(&message)) {
-    on_hello(connection, std::move(*hello), std::move(received.descriptor));
+    on_hello(connection, std::move(*hello));
     return;
   }
   if (auto* query = std::get_if<sftp::LoginQuery>(&message)) {
@@ -203,8 +205,8 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Receive
       on_aborted(connection, aborted);
     });
   } else if (auto* event = std::get_if<sftp::FileEvent>(&message)) {
-    // About a file that is not the journal's: the audit alone hears of it, and takes it at once.
-    // What is under way of this connection has been audited, or is waited for by its session.
+    // The audit alone hears of what is not answered, and takes it at once. What is under way of
+    // this connection has been audited, or is waited for by its session.
     if (id == 0) return on_event(connection, id, *event);
     in_background(connection, [this, connection, id, event = std::move(*event)] {
       on_event(connection, id, event);
@@ -228,26 +230,14 @@ void BrokerServer::Impl::out_of_order(const ConnectionPtr& connection, std::stri
 }
 
 // An address counts failures, bans and is compared with allow-lists: what is none is no session's.
-void BrokerServer::Impl::on_hello(const ConnectionPtr& connection, sftp::SessionHello hello,
-                                  base::UniqueFd events) {
+void BrokerServer::Impl::on_hello(const ConnectionPtr& connection, sftp::SessionHello hello) {
   const auto address = IpAddress::parse(hello.address);
   if (!address) return out_of_order(connection, "a greeting without an address");
-  if (events && !is_socket_of_events(events.get())) {
-    return out_of_order(connection, "a greeting with a descriptor that is no socket of events");
-  }
   const std::lock_guard lock(mutex_);
   if (connection->greeted || connection->control) return;
   hello.address = address->to_string();
   connection->hello = std::move(hello);
   connection->greeted = true;
-  if (!events) return;
-  connection->events = std::move(events);
-  const int number = connection->events.get();
-  with_events_[number] = connection;
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLONESHOT;
-  event.data.fd = number;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, number, &event);
 }
 
 // The front's parent alone has the control connection. Sessions talk to strangers: one that was

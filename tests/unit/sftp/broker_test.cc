@@ -55,7 +55,8 @@ std::vector<Message> samples() {
           UsageAnswer{},
           FileEvent{},
           LoginFailure{"u", "r"},
-          SessionEnd{}};
+          SessionEnd{},
+          EventsSocket{}};
 }
 
 TEST(BrokerCodec, EveryMessageComesBackAsItWas) {

@@ -89,6 +89,16 @@ void TestBroker::serve(int socket) {
   changed_.notify_all();
 }
 
+// Under the mutex.
+void TestBroker::offer_events(int socket) {
+  int pair[2] = {-1, -1};
+  if (stopping_ || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return;
+  const base::UniqueFd theirs(pair[1]);
+  all_.insert(pair[0]);
+  threads_.emplace_back([this, ours = pair[0]] { serve(ours); });
+  (void)send_message(socket, 0, EventsSocket{}, theirs.get());
+}
+
 LoginAnswer TestBroker::decide(const LoginQuery& query) {
   LoginAnswer answer;
   if (query.user != settings.user) return answer;
@@ -118,7 +128,10 @@ void TestBroker::answer(int socket, const Envelope& envelope) {
     const LoginAnswer decision = decide(*login);
     const bool enters = decision.outcome == LoginOutcome::allow &&
                         (login->method == LoginMethod::password || login->signature_verified);
-    if (enters) sessions_.insert(socket);
+    if (enters) {
+      sessions_.insert(socket);
+      offer_events(socket);
+    }
     (void)send_message(socket, id, decision, enters ? directory_.get() : -1);
   } else if (const auto* intent = std::get_if<UploadIntent>(&envelope.message)) {
     UploadTicket ticket;

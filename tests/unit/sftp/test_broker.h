@@ -51,6 +51,7 @@ class TestBroker {
   void accept_all();
   void serve(int socket);
   void answer(int socket, const Envelope& envelope);
+  void offer_events(int socket);
   LoginAnswer decide(const LoginQuery& query);
 
   base::UniqueFd listener_;

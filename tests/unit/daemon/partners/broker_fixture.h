@@ -7,12 +7,16 @@
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "base/bytes.h"
 #include "daemon/http/router.h"
 #include "daemon/partners/broker_server.h"
 #include "daemon/partners/partner_service.h"
 #include "sftp/broker.h"
+#include "store/files.h"
 #include "store/store.h"
 
 namespace sallyport::daemon::test {
@@ -34,7 +38,8 @@ class RecordingJournal final : public FileJournal {
   }
   void finish_upload(const std::string& id) override {
     if (fail) throw base::Error("the store is away");
-    const std::lock_guard lock(mutex);
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return !holds_up; });
     finished.push_back(id);
   }
   void abort_upload(const std::string& id) override {
@@ -63,6 +68,7 @@ class RecordingJournal final : public FileJournal {
   std::mutex mutex;
   std::condition_variable changed;
   std::atomic<bool> fail{false};
+  bool holds_up = false;  ///< under the mutex: finish_upload() waits, and who called it
   struct Intent {
     std::string partner;
     daemon::UploadIntent intent;
@@ -116,8 +122,7 @@ class BrokerTest : public ::testing::Test {
     hello.address = address;
     hello.port = 4711;
     hello.client_banner = "SSH-2.0-Test \"x\"\r\nlogin failed from 198.51.100.1";
-    client->prepare_events();
-    client->greet(hello);
+    client->send(hello);
     return client;
   }
   static sftp::LoginQuery by_key(const std::string& user, const std::string& key,
@@ -153,6 +158,21 @@ class BrokerTest : public ::testing::Test {
     EXPECT_EQ(answer.outcome, sftp::LoginOutcome::allow);
     session_id_ = answer.session_id;
     return client;
+  }
+  /// The paths of what the daemon has recorded, from the first on, when there are `count`.
+  std::vector<std::string> recorded(std::size_t count) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    for (;;) {
+      auto events = store_->read([count](store::Unit& unit) {
+        return store::list_session_events(unit, "acme", static_cast<std::uint32_t>(count + 10));
+      });
+      if (events.size() >= count || std::chrono::steady_clock::now() >= until) {
+        std::vector<std::string> paths;
+        for (auto it = events.rbegin(); it != events.rend(); ++it) paths.push_back(it->path);
+        return paths;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    }
   }
   bool ends(sftp::BrokerClient& client) {
     const auto until = std::chrono::steady_clock::now() + patience;

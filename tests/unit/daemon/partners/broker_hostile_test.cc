@@ -68,48 +68,84 @@ TEST_F(BrokerTest, ASessionHasAnAddress) {
   EXPECT_TRUE(ends(silent));
 }
 
-TEST_F(BrokerTest, ASocketOfEventsIsOneAndHoldsEvents) {
-  int pipe[2] = {-1, -1};
-  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
-  int datagrams[2] = {-1, -1};
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, datagrams), 0);
-  int packets[2] = {-1, -1};
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, packets), 0);
-  std::vector<base::UniqueFd> all;
-  for (const int* pair : {pipe, datagrams, packets}) {
-    all.emplace_back(pair[0]);
-    all.emplace_back(pair[1]);
+class EventsSocketTest : public BrokerTest {
+ protected:
+  /// A session that has its socket of events in its own hands, and two messages behind it.
+  struct Raw {
+    std::unique_ptr<sftp::BrokerClient> connection;
+    base::UniqueFd events;
+  };
+  Raw raw() {
+    Raw made;
+    made.connection = session();
+    const std::uint32_t question = made.connection->start(by_key("acme", key_));
+    for (;;) {
+      sftp::Received received = sftp::receive_message(made.connection->fd());
+      if (received.what != sftp::Received::What::message) return made;
+      if (std::holds_alternative<sftp::EventsSocket>(received.envelope.message))
+        made.events = std::move(received.descriptor);
+      if (received.envelope.id == question) return made;
+    }
   }
-  all.emplace_back(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
-  const std::string path = directory_ / "listens";
-  all.push_back(sftp::listen_at(path));
-  const std::string& broker = config_->get()->gateway.broker_socket;
-  sftp::SessionHello hello;
-  hello.address = "192.0.2.9";
-  for (const int fd : {pipe[0], datagrams[0], all[6].get(), all[7].get()}) {
-    sftp::BrokerClient client(broker);
-    ASSERT_TRUE(sftp::send_message(client.fd(), 0, hello, fd));
-    EXPECT_TRUE(ends(client));
+  static sftp::FileEvent uploaded(std::string path, std::uint64_t after = 2) {
+    sftp::FileEvent event;
+    event.path = std::move(path);
+    event.after = after;
+    return event;
   }
-  // One that is, and what is no event in it: before and after a login.
-  sftp::BrokerClient client(broker);
-  ASSERT_TRUE(sftp::send_message(client.fd(), 0, hello, packets[0]));
-  ASSERT_EQ(login(client, by_key("acme", key_)).outcome, Outcome::allow);
-  ASSERT_TRUE(sftp::send_message(packets[1], 0, sftp::SessionEnd{}));
-  EXPECT_TRUE(ends(client));
-  int others[2] = {-1, -1};
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, others), 0);
-  all.emplace_back(others[0]);
-  all.emplace_back(others[1]);
-  sftp::BrokerClient early(broker);
-  ASSERT_TRUE(sftp::send_message(early.fd(), 0, hello, others[0]));
-  sftp::FileEvent event;
-  event.path = "/Shared/a";
-  ASSERT_TRUE(sftp::send_message(others[1], 0, event));
-  EXPECT_TRUE(ends(early));
+};
+
+TEST_F(EventsSocketTest, WhatIsNoEventEndsTheSession) {
+  const base::UniqueFd something(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  auto message = raw();
+  ASSERT_TRUE(sftp::send_message(message.events.get(), 0, sftp::SessionEnd{}));
+  EXPECT_TRUE(ends(*message.connection));
+  auto question = raw();
+  ASSERT_TRUE(sftp::send_message(question.events.get(), 7, uploaded("/Shared/a")));
+  EXPECT_TRUE(ends(*question.connection));
+  auto descriptor = raw();
+  ASSERT_TRUE(
+      sftp::send_message(descriptor.events.get(), 0, uploaded("/Shared/a"), something.get()));
+  EXPECT_TRUE(ends(*descriptor.connection));
+  auto bytes = raw();
+  ASSERT_EQ(::send(bytes.events.get(), "what", 4, 0), 4);
+  EXPECT_TRUE(ends(*bytes.connection));
   // The others have not noticed.
   auto honest = logged_in();
   EXPECT_FALSE(honest->ended());
+}
+
+TEST_F(EventsSocketTest, AnEventWaitsForWhatWasSentBeforeIt) {
+  auto peer = raw();
+  ASSERT_TRUE(sftp::send_message(peer.events.get(), 0, uploaded("/Shared/second", 3)));
+  ASSERT_TRUE(sftp::send_message(peer.events.get(), 0, uploaded("/Shared/third", 3)));
+  std::this_thread::sleep_for(200ms);
+  EXPECT_EQ(recorded(1), std::vector<std::string>{""});
+  peer.connection->send(uploaded("/Shared/first"));
+  EXPECT_EQ(recorded(4),
+            (std::vector<std::string>{"", "/Shared/first", "/Shared/second", "/Shared/third"}));
+}
+
+TEST_F(EventsSocketTest, WithoutItTheSessionGoesOn) {
+  auto peer = raw();
+  ASSERT_TRUE(sftp::send_message(peer.events.get(), 0, uploaded("/Shared/first")));
+  peer.events.reset();
+  EXPECT_EQ(recorded(2), (std::vector<std::string>{"", "/Shared/first"}));
+  peer.connection->send(uploaded("/Shared/second"));
+  EXPECT_EQ(recorded(3).back(), "/Shared/second");
+}
+
+TEST_F(EventsSocketTest, NothingOfTheJournalGoesOverIt) {
+  auto peer = raw();
+  sftp::FileEvent event = uploaded("/Outgoing/Orders/x");
+  for (const auto kind : {sftp::FileEventKind::download, sftp::FileEventKind::remove}) {
+    event.kind = kind;
+    ASSERT_TRUE(sftp::send_message(peer.events.get(), 0, event));
+  }
+  EXPECT_EQ(recorded(3).size(), 3U);
+  const std::lock_guard lock(journal_.mutex);
+  EXPECT_TRUE(journal_.downloads.empty());
+  EXPECT_TRUE(journal_.deletions.empty());
 }
 
 TEST_F(BrokerTest, ObjectsAreThePartnersOwn) {

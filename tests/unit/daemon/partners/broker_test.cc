@@ -320,77 +320,117 @@ TEST_F(BrokerTest, EventsReachJournalAndAudit) {
   EXPECT_TRUE(keys.at(0).last_used.has_value());
 }
 
-// More than its socket of events holds, with a question now and then.
 TEST_F(BrokerTest, WhatASessionDoesIsRecordedInItsOrder) {
   auto client = logged_in();
-  constexpr int count = 3000;
+  std::vector<std::string> sent{""};  // the login
   sftp::FileEvent event;
   event.kind = sftp::FileEventKind::make_directory;
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < 300; ++i) {
     event.path = "/Shared/" + std::to_string(i);
-    if (i % 1000 == 500) {
+    sent.push_back(event.path);
+    if (i % 7 == 5) {
       EXPECT_EQ(client->ask<sftp::Recorded>(event, patience).status, sftp::Status::ok);
+    } else if (i % 3 == 0) {
+      client->send(event);
     } else {
       client->report(event);
     }
   }
   client->send(sftp::SessionEnd{});
+  sent.emplace_back();
   settled(*client);
   client.reset();
   server_.reset();
-  auto events = store_->read(
-      [](store::Unit& unit) { return store::list_session_events(unit, "acme", count + 10); });
-  ASSERT_EQ(events.size(), count + 2U);
-  std::reverse(events.begin(), events.end());
-  EXPECT_EQ(events.front().event, "login");
-  EXPECT_EQ(events.back().event, "logout");
-  for (int i = 0; i < count; ++i) {
-    EXPECT_EQ(events[static_cast<std::size_t>(i) + 1].path, "/Shared/" + std::to_string(i));
+  EXPECT_EQ(recorded(sent.size()), sent);
+}
+
+// The daemon is held up, so that the socket of events fills.
+TEST_F(BrokerTest, WhatDoesNotFitGoesAnotherWayAndKeepsItsPlace) {
+  auto client = logged_in();
+  const sftp::UploadIntent intent{"Invoices", "a", "/Incoming/Invoices/a", 1, {}, ""};
+  sftp::UploadDone done;
+  done.file_id = client->ask<sftp::UploadTicket>(intent, patience).file_id;
+  {
+    const std::lock_guard lock(journal_.mutex);
+    journal_.holds_up = true;
   }
+  client->send(done);
+  std::vector<std::string> sent{"", "/Incoming/Invoices/a"};
+  std::atomic<int> reported{0};
+  for (int i = 0; i < 3000; ++i) sent.push_back("/Shared/" + std::to_string(i));
+  std::thread session([&] {
+    sftp::FileEvent event;
+    event.kind = sftp::FileEventKind::make_directory;
+    for (std::size_t i = 2; i < sent.size(); ++i) {
+      event.path = sent[i];
+      client->report(event);
+      ++reported;
+    }
+  });
+  // Until nothing goes into either socket any more.
+  for (int before = -1; before != reported; std::this_thread::sleep_for(100ms)) before = reported;
+  EXPECT_LT(reported, 3000);
+  {
+    const std::lock_guard lock(journal_.mutex);
+    journal_.holds_up = false;
+  }
+  journal_.changed.notify_all();
+  session.join();
+  EXPECT_EQ(recorded(sent.size()), sent);
 }
 
 TEST_F(BrokerTest, WhatAKilledSessionHadReportedIsRecorded) {
+  std::vector<std::string> sent{""};
   sftp::FileEvent event;
   event.kind = sftp::FileEventKind::upload;
-  constexpr std::size_t count = 40;
   {
     auto client = logged_in();
-    for (std::size_t i = 0; i < count; ++i) {
+    for (int i = 0; i < 40; ++i) {
       event.path = "/Shared/" + std::to_string(i);
+      sent.push_back(event.path);
       client->report(event);
     }
   }
-  const auto until = std::chrono::steady_clock::now() + patience;
-  std::size_t recorded = 0;
-  while (recorded < count + 1 && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(10ms);
-    recorded = store_
-                   ->read([](store::Unit& unit) {
-                     return store::list_session_events(unit, "acme", 2 * count);
-                   })
-                   .size();
+  EXPECT_EQ(recorded(sent.size()), sent);
+}
+
+TEST_F(BrokerTest, WhatWasReportedBeforeTheDaemonStopsIsRecorded) {
+  auto client = logged_in();
+  std::vector<std::string> sent{""};
+  sftp::FileEvent event;
+  event.kind = sftp::FileEventKind::upload;
+  for (int i = 0; i < 40; ++i) {
+    event.path = "/Shared/" + std::to_string(i);
+    sent.push_back(event.path);
+    client->report(event);
   }
-  EXPECT_EQ(recorded, count + 1) << "with the login";
+  server_.reset();
+  EXPECT_EQ(recorded(sent.size()), sent);
 }
 
 TEST_F(BrokerTest, EventsAreRecordedWithoutAnotherWord) {
   auto client = logged_in();
   sftp::FileEvent event;
   event.kind = sftp::FileEventKind::upload;
-  for (const char* path : {"/Shared/first", "/Shared/second"}) {
+  std::vector<std::string> sent{""};
+  for (const char* path : {"/Shared/first", "/Shared/second", "/Shared/third"}) {
     event.path = path;
+    sent.emplace_back(path);
     client->report(event);
-    const auto until = std::chrono::steady_clock::now() + patience;
-    const auto is_there = [&] {
-      const auto events = store_->read(
-          [](store::Unit& unit) { return store::list_session_events(unit, "acme", 1); });
-      return !events.empty() && events[0].path == path;
-    };
-    while (!is_there() && std::chrono::steady_clock::now() < until) {
-      std::this_thread::sleep_for(10ms);
-    }
-    EXPECT_TRUE(is_there()) << path;
+    EXPECT_EQ(recorded(sent.size()), sent);
   }
+}
+
+TEST_F(BrokerTest, AnEndingSessionSaysWhatItHasDone) {
+  auto client = logged_in();
+  sftp::FileEvent event;
+  event.kind = sftp::FileEventKind::partial;
+  event.path = "/Incoming/Invoices/a";
+  server_->end_sessions("acme", "", "This account has been suspended.");
+  EXPECT_TRUE(ends(*client));
+  client->report(event);
+  client.reset();
+  EXPECT_EQ(recorded(2), (std::vector<std::string>{"", event.path}));
 }
 
 TEST_F(BrokerTest, EveryRefusedLoginIsRecordedOnce) {
