@@ -98,9 +98,11 @@ class BrokerServer::Impl {
   /// and takes them off `most`. True if there may be more of them.
   bool read_events(const ConnectionPtr& connection, std::uint64_t before, unsigned& most);
   void end_events(const ConnectionPtr& connection);
+  /// Nobody leads any more: what sessions have said already is heard before their sockets close.
+  void hear_out();
   /// Makes the socket of events of a session that is being let in.
   void offer_events(const ConnectionPtr& connection);
-  /// dispatch(); what fails ends the connection.
+  /// dispatch(); one that fails ends the connection.
   void handle(const ConnectionPtr& connection, sftp::Envelope envelope);
   void on_events(const ConnectionPtr& connection);
   void watch_rested_events();

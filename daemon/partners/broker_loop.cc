@@ -21,6 +21,8 @@ constexpr unsigned most_inflight = 32;
 // Events are looked for so often at most: a thousand a second then come in twenty readings.
 constexpr std::chrono::milliseconds rest_of_events{50};
 constexpr unsigned events_a_turn = 64;
+// More than a connection's socket holds.
+constexpr unsigned most_last_words = 1000;
 // Bytes, with what the kernel needs for each: several hundred events.
 constexpr int waiting_events = 512 * 1024;
 
@@ -192,7 +194,8 @@ void BrokerServer::Impl::handle(const ConnectionPtr& connection, sftp::Envelope 
   } catch (const std::exception& error) {
     base::log_error("broker.failed", {}, "A message of the SFTP front was not worked on: {}",
                     error.what());
-    closed(connection);
+    // Its end is seen by who reads it, after what else it has said.
+    ::shutdown(connection->fd.get(), SHUT_RDWR);
   }
 }
 
@@ -248,16 +251,16 @@ void BrokerServer::Impl::accept_all() {
 void BrokerServer::Impl::read(const ConnectionPtr& connection) {
   // A few at a time, so that a busy session does not keep others waiting.
   unsigned events = events_a_turn;
+  unsigned late = all_events;
   for (int turn = 0; turn < 8; ++turn) {
     const std::uint64_t next = connection->received + 1;
     // What there is more of comes with the next turn, and the message after it.
-    if (read_events(connection, next, events)) return;
+    if ((turn == 0 || connection->early) && read_events(connection, next, events)) return;
     sftp::Received received = sftp::receive_message(connection->fd.get());
-    if (received.what == sftp::Received::What::nothing) return;
+    if (received.what == sftp::Received::What::nothing) break;
     if (received.what == sftp::Received::What::message) {
-      // What was sent between the two looks.
-      unsigned few = events_a_turn;
-      read_events(connection, next, few);
+      // All that was sent before it is there now.
+      read_events(connection, next, late);
       ++connection->received;
       handle(connection, std::move(received.envelope));
     } else {
@@ -274,7 +277,29 @@ void BrokerServer::Impl::read(const ConnectionPtr& connection) {
     const std::lock_guard lock(mutex_);
     if (connection->paused) break;
   }
-  read_events(connection, connection->received + 1, events);
+  if (connection->early) read_events(connection, connection->received + 1, late);
+}
+
+void BrokerServer::Impl::hear_out() {
+  std::vector<ConnectionPtr> sessions;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& entry : connections_) {
+      if (!entry.second->control) sessions.push_back(entry.second);
+    }
+  }
+  for (const ConnectionPtr& connection : sessions) {
+    unsigned events = all_events;
+    for (unsigned turn = 0; turn < most_last_words; ++turn) {
+      sftp::Received received = sftp::receive_message(connection->fd.get());
+      if (received.what != sftp::Received::What::message) break;
+      read_events(connection, connection->received + 1, events);
+      ++connection->received;
+      handle(connection, std::move(received.envelope));
+    }
+    read_events(connection, no_message, events);
+  }
+  resting_.clear();
 }
 
 void BrokerServer::Impl::closed(const ConnectionPtr& connection) {

@@ -136,19 +136,9 @@ void BrokerServer::Impl::stop() {
   poke();
   for (std::thread& loop : loops_) loop.join();
   loops_.clear();
-  // Nobody leads any more. What sessions have reported is written.
-  std::map<int, ConnectionPtr> reporting;
-  {
-    const std::lock_guard lock(mutex_);
-    reporting = with_events_;
-  }
-  for (const auto& entry : reporting) {
-    unsigned most = all_events;
-    read_events(entry.second, no_message, most);
-  }
-  resting_.clear();
   if (recovery_.joinable()) recovery_.join();
   if (passwords_) passwords_->stop();
+  hear_out();
   if (workers_) workers_->stop();
   if (audit_) audit_->stop();
   if (listener_) {
@@ -205,8 +195,8 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
       on_aborted(connection, aborted);
     });
   } else if (auto* event = std::get_if<sftp::FileEvent>(&message)) {
-    // The audit alone hears of what is not answered, and takes it at once. What is under way of
-    // this connection has been audited, or is waited for by its session.
+    // What is not answered is heard by the audit, which takes it at once, and asks no store. What
+    // is under way of this connection has been audited, or is waited for by its session.
     if (id == 0) return on_event(connection, id, *event);
     in_background(connection, [this, connection, id, event = std::move(*event)] {
       on_event(connection, id, event);

@@ -52,7 +52,8 @@ class FileJournal {
   virtual void downloaded(const SessionPeer& peer, const std::string& virtual_path,
                           std::uint64_t bytes, bool complete) = 0;
   /// A partial (broken upload) or a complete file that waits for its ready name or trigger is now
-  /// at `virtual_path`: it ages there (spec/gateway.md 4).
+  /// at `virtual_path`: it ages there (spec/gateway.md 4). Waits for nothing: all partners'
+  /// sessions are read meanwhile by who calls it.
   virtual void left_waiting(const SessionPeer& /*peer*/, const std::string& /*virtual_path*/,
                             bool /*partial*/) {}
   /// The partner removed a file of /Outgoing, a partial or a not-ready file.

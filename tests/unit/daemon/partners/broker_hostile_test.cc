@@ -80,6 +80,8 @@ class EventsSocketTest : public BrokerTest {
     made.connection = session();
     const std::uint32_t question = made.connection->start(by_key("acme", key_));
     for (;;) {
+      pollfd entry{made.connection->fd(), POLLIN, 0};
+      if (::poll(&entry, 1, std::chrono::milliseconds(patience).count()) != 1) return made;
       sftp::Received received = sftp::receive_message(made.connection->fd());
       if (received.what != sftp::Received::What::message) return made;
       if (std::holds_alternative<sftp::EventsSocket>(received.envelope.message))
