@@ -49,16 +49,16 @@
 //   ready name or its trigger; the daemon's sweep moves both to Failed when their time is over.
 //
 // AN UPLOAD into /Incoming
-//   1. UploadIntent -> UploadTicket: the daemon commits "a file of this name, object, size and
-//      SHA-256 is about to be spool/<file id>" and answers with the id (26 characters a-z2-7).
-//   2. the session fsyncs the staging file, renames it to spool/<file id>, fsyncs the spool:
-//      now whatever happens the file is received, and all that is to be known of it is durable;
+//   1. the session writes "a file of this name, size and SHA-256 is about to be spool/<file id>"
+//      into its list of intents (sftp/intents.h), durably;
+//   2. it fsyncs the staging file, renames it to spool/<file id>, fsyncs the spool: now whatever
+//      happens the file is received, and all that is to be known of it is durable;
 //   3. UploadDone (id 0) tells the daemon, and the peer gets OK. The daemon remembers the path as
-//      taken for 60 s (TakenQuery), makes the intent a received file, several in one commit, and
+//      taken for 60 s (TakenQuery), makes the file a row of the journal, several in one commit, and
 //      starts the pipeline.
-//   UploadAborted (id 0) says that step 2 failed and spool/<file id> does not exist. After a crash
-//   an intent without a done is resolved by the daemon: if spool/<file id> exists the file is whole
-//   and received, else the intent is dropped.
+//   When step 2 fails, UploadDone says that spool/<file id> does not exist. An intent that the
+//   daemon was not told of is resolved by it when the session has ended, or at its own start: if
+//   spool/<file id> exists the file is whole and received, else the intent is dropped.
 //
 // THE SOCKET OF EVENTS
 //   What a session only reports (FileEvent with id 0) goes over a second socket, which the daemon
@@ -89,7 +89,7 @@ namespace sallyport::sftp {
 
 /// Goes up with every change of a message. Both programs come from one build, so a difference means
 /// a half-done upgrade: the receiver closes the connection.
-inline constexpr std::uint8_t broker_version = 3;
+inline constexpr std::uint8_t broker_version = 4;
 /// The longest packet. Names and paths of one SFTP request fit many times.
 inline constexpr std::size_t broker_max_packet = 64 * 1024;
 inline constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
@@ -198,6 +198,7 @@ struct LoginAnswer {
   std::string sentence;        ///< refuse: for the peer
   // With allow only:
   std::string session_id;  ///< 26 characters a-z2-7, new for each login
+  std::string uploader;    ///< who this is, in one line: the heading of its lists of intents
   std::string partner;
   SessionLimits limits;
   SessionPolicy policy;
@@ -216,30 +217,16 @@ enum class Status : std::uint8_t {
   failed = 3,   ///< now: the store is away, disk full; the peer may try again
 };
 
-/// Answer: UploadTicket.
-struct UploadIntent {
-  std::string object;  ///< "Invoices", "" for a file directly in /Incoming
-  std::string name;    ///< the last part of the path
-  std::string path;    ///< "/Incoming/Invoices/2026/a.pdf"
-  std::uint64_t size = 0;
-  base::Sha256 sha256{};
-  std::string replaces;  ///< id of an intent of this session that came too early, or ""
-};
-struct UploadTicket {
-  Status status = Status::failed;
-  std::string file_id;
-  std::string sentence;
-};
-
-/// No answer.
+/// What has become of an intent. No answer.
 struct UploadDone {
   std::string file_id;
+  std::string path;  ///< "/Incoming/Invoices/2026/a.pdf"
+  std::uint64_t size = 0;
+  base::Sha256 sha256{};
+  std::uint64_t line = 0;  ///< of the session's list of intents, from 1
+  bool in_spool = false;   ///< false: the move failed, and nothing is there
   std::uint64_t duration_ms = 0;
   std::int64_t modified = 0;  ///< Unix seconds, what STAT shows for the next minute
-};
-/// No answer.
-struct UploadAborted {
-  std::string file_id;
 };
 struct Recorded {
   Status status = Status::failed;
@@ -323,9 +310,8 @@ struct SessionEnd {
 /// The order of the alternatives is the type byte on the wire.
 using Message =
     std::variant<ControlHello, FrontConfig, BanUpdate, RefusalCount, SessionHello, LoginQuery,
-                 LoginAnswer, SessionClose, UploadIntent, UploadTicket, UploadDone, UploadAborted,
-                 Recorded, TakenQuery, TakenAnswer, UsageReport, UsageAnswer, FileEvent,
-                 LoginFailure, SessionEnd, EventsSocket>;
+                 LoginAnswer, SessionClose, UploadDone, Recorded, TakenQuery, TakenAnswer,
+                 UsageReport, UsageAnswer, FileEvent, LoginFailure, SessionEnd, EventsSocket>;
 
 struct Envelope {
   std::uint32_t id = 0;

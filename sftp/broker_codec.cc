@@ -179,6 +179,7 @@ void walk(auto& a, Is<LoginAnswer> auto& m) {
   a.field(m.delay_ms);
   a.field(m.sentence);
   a.field(m.session_id);
+  a.field(m.uploader);
   a.field(m.partner);
   walk(a, m.limits);
   walk(a, m.policy);
@@ -186,26 +187,15 @@ void walk(auto& a, Is<LoginAnswer> auto& m) {
 void walk(auto& a, Is<SessionClose> auto& m) {
   a.field(m.sentence);
 }
-void walk(auto& a, Is<UploadIntent> auto& m) {
-  a.field(m.object);
-  a.field(m.name);
+void walk(auto& a, Is<UploadDone> auto& m) {
+  a.field(m.file_id);
   a.field(m.path);
   a.field(m.size);
   a.field(m.sha256);
-  a.field(m.replaces);
-}
-void walk(auto& a, Is<UploadTicket> auto& m) {
-  a.enumerator(m.status, Status::failed);
-  a.field(m.file_id);
-  a.field(m.sentence);
-}
-void walk(auto& a, Is<UploadDone> auto& m) {
-  a.field(m.file_id);
+  a.field(m.line);
+  a.field(m.in_spool);
   a.field(m.duration_ms);
   a.field(m.modified);
-}
-void walk(auto& a, Is<UploadAborted> auto& m) {
-  a.field(m.file_id);
 }
 void walk(auto& a, Is<Recorded> auto& m) {
   a.enumerator(m.status, Status::failed);

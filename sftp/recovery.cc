@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "sftp/areas.h"
+#include "sftp/intents.h"
 #include "sftp/tree.h"
 
 namespace sallyport::sftp {
@@ -84,7 +85,9 @@ std::vector<LeftUpload> recover_staging(int partner_directory, std::string_view 
     const std::string_view id = session_of(entry.name);
     if (!id.empty() && S_ISREG(entry.status.st_mode) && (session_id.empty() || id == session_id)) {
       auto& files = sessions[std::string(id)];
-      if (!entry.name.ends_with(names_suffix)) files.emplace_back(entry.name);
+      if (!entry.name.ends_with(names_suffix) && !parse_intents_name(entry.name)) {
+        files.emplace_back(entry.name);
+      }
     }
     return true;
   });

@@ -21,6 +21,7 @@
 #include "sftp/account.h"
 #include "sftp/areas.h"
 #include "sftp/broker.h"
+#include "sftp/intents.h"
 #include "sftp/packet.h"
 #include "sftp/staging.h"
 #include "sftp/tree.h"
@@ -61,6 +62,7 @@ struct SessionContext {
         login(std::move(answer)),
         tree(std::move(partner_directory)),
         staging(tree, login.session_id, hash_thread),
+        intents(tree.staging(), login.session_id, login.uploader),
         quota(broker, login.limits),
         throttle(login.limits.bytes_per_second) {}
 
@@ -70,6 +72,7 @@ struct SessionContext {
   LoginAnswer login;
   Tree tree;
   Staging staging;
+  IntentList intents;
   Quota quota;
   Throttle throttle;
   TakenFiles taken;
@@ -187,10 +190,6 @@ class Session {
   // session_uploads.cc: what CLOSE and RENAME mean in /Incoming
   void close_upload(Request& request, Handle& handle);
   void leave_partial(Upload& upload);
-  void announce_small(Upload& upload, std::span<const std::uint8_t> content);
-  void announce(Upload& upload, const base::Sha256& sha256, std::string replaces);
-  /// The daemon's answer to an intent of the upload as it is now.
-  [[nodiscard]] UploadTicket ticket_for(Upload& upload, const base::Sha256& sha256);
   /// Takes a complete upload. Ok, or what to tell the peer.
   struct Outcome {
     Code code = Code::ok;

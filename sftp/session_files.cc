@@ -237,7 +237,6 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
     }
   }
   if (done == data.size()) {
-    if (handle.upload && offset == 0) announce_small(*handle.upload, data);
     return Code::ok;
   }
   errno = error;

@@ -14,11 +14,7 @@ namespace sallyport::sftp {
 namespace {
 
 constexpr std::chrono::seconds answer_deadline{10};
-/// The daemon takes an old intent for one of a session that has ended.
-constexpr std::chrono::minutes ticket_lifetime{5};
 constexpr std::string_view marker_suffix = ".done";
-// No client sends a longer file in pieces of this.
-constexpr std::uint64_t surely_whole = 4096;
 constexpr std::string_view not_recorded = "The file could not be recorded; please send it again";
 
 std::uint64_t milliseconds_since(std::chrono::steady_clock::time_point start) {
@@ -101,48 +97,6 @@ void Session::leave_partial(Upload& upload) {
   (void)context_.staging.keep_partial(upload, shown_now);
   tell(FileEventKind::partial, upload.path, upload.size, milliseconds_since(upload.started),
        shown_now ? std::string() : upload.staging_name, {}, false);
-  if (!upload.announced) return;
-  const auto announced = *std::exchange(upload.announced, std::nullopt);
-  const auto ticket = context_.broker.finish_as<UploadTicket>(announced.question, answer_deadline);
-  if (ticket.status == Status::ok) context_.broker.send(UploadAborted{ticket.file_id});
-}
-
-// A file so small came whole with its first WRITE, and its CLOSE is on the way: while it travels,
-// the daemon can journal the intent. Nobody waits for that then.
-void Session::announce_small(Upload& upload, std::span<const std::uint8_t> content) {
-  if (upload.announced || content.size() != upload.size || upload.size >= surely_whole ||
-      !ready(upload.path) || context_.login.policy.trigger != Trigger::close)
-    return;
-  base::Sha256Stream hash;
-  hash.update(content);
-  announce(upload, hash.finish(), {});
-}
-
-void Session::announce(Upload& upload, const base::Sha256& sha256, std::string replaces) {
-  const VirtualPath& path = upload.path;
-  const std::uint32_t question =
-      context_.broker.start(UploadIntent{std::string(path.object()), std::string(path.name()),
-                                         path.text(), upload.size, sha256, std::move(replaces)});
-  upload.announced =
-      Upload::Announced{question, upload.size, sha256, std::chrono::steady_clock::now()};
-}
-
-UploadTicket Session::ticket_for(Upload& upload, const base::Sha256& sha256) {
-  const auto take_ticket = [this, &upload] {
-    const auto announced = *std::exchange(upload.announced, std::nullopt);
-    return context_.broker.finish_as<UploadTicket>(announced.question, answer_deadline);
-  };
-  std::string replaces;
-  if (upload.announced) {
-    const auto& announced = *upload.announced;
-    const bool is_right = announced.size == upload.size && announced.sha256 == sha256 &&
-                          std::chrono::steady_clock::now() - announced.at < ticket_lifetime;
-    UploadTicket ticket = take_ticket();
-    if (is_right || ticket.status != Status::ok) return ticket;
-    replaces = std::move(ticket.file_id);
-  }
-  announce(upload, sha256, std::move(replaces));
-  return take_ticket();
 }
 
 void Session::abandon(Handle& handle) {
@@ -242,24 +196,26 @@ Session::Outcome Session::take_from_tree(const VirtualPath& path, const VirtualP
 // On failure `upload` is still there, in staging/, unless it is unknown what became of it.
 Session::Outcome Session::take(std::unique_ptr<Upload>& upload) {
   const VirtualPath path = upload->path;
-  const auto failure = [](const std::string& why) {
-    return Outcome{Code::failure, why.empty() ? std::string(not_recorded) : why};
-  };
+  const Outcome failure{Code::failure, std::string(not_recorded)};
   const auto digest = upload->hash.finish(upload->fd.get(), upload->size);
-  if (!digest) return failure({});
-  const auto ticket = ticket_for(*upload, *digest);
-  if (ticket.status != Status::ok) return failure(ticket.sentence);
-  if (!context_.staging.move_to_spool(*upload, ticket.file_id)) {
-    (void)context_.staging.move_back(*upload, ticket.file_id);
-    context_.broker.send(UploadAborted{ticket.file_id});
-    return failure({});
+  if (!digest) return failure;
+  UploadDone done;
+  done.file_id = base::random_id();
+  done.path = path.text();
+  done.size = upload->size;
+  done.sha256 = *digest;
+  if (!context_.intents.add({done.file_id, done.path, done.size, done.sha256})) return failure;
+  done.line = context_.intents.lines();
+  done.in_spool = context_.staging.move_to_spool(*upload, done.file_id);
+  if (!done.in_spool) {
+    (void)context_.staging.move_back(*upload, done.file_id);
+    context_.broker.send(done);
+    return failure;
   }
   // The file and all that is to be known of it are durable: it is received, whatever happens now.
   const std::unique_ptr<Upload> spooled = std::move(upload);
   struct stat status {};
   if (::fstat(spooled->fd.get(), &status) != 0) status.st_mtim.tv_sec = ::time(nullptr);
-  UploadDone done;
-  done.file_id = ticket.file_id;
   done.duration_ms = milliseconds_since(spooled->started);
   done.modified = status.st_mtim.tv_sec;
   context_.broker.send(done);

@@ -60,14 +60,6 @@ struct Upload {
   bool touched = true;
   /// A WRITE was refused or failed: whatever else is there, it is not all that the client sent.
   bool broken = false;
-  /// The intent that was sent: as what, and the question that will be answered with the ticket.
-  struct Announced {
-    std::uint32_t question = 0;
-    std::uint64_t size = 0;
-    base::Sha256 sha256{};
-    std::chrono::steady_clock::time_point at = std::chrono::steady_clock::now();
-  };
-  std::optional<Announced> announced;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 
   [[nodiscard]] bool complete() const { return touched && !broken && written.covers(size); }
@@ -95,7 +87,7 @@ class Staging {
   [[nodiscard]] bool keep_partial(Upload& upload, bool& shown);
   /// With RENAME_NOREPLACE nothing is replaced.
   [[nodiscard]] bool place_complete(Upload& upload, unsigned flags = 0);
-  /// Moves it to spool/<file id>, durably. place_back() undoes that.
+  /// Moves it to spool/<file id>, durably. move_back() undoes that.
   [[nodiscard]] bool move_to_spool(Upload& upload, const std::string& file_id);
   [[nodiscard]] bool move_back(Upload& upload, const std::string& file_id);
 

@@ -160,7 +160,6 @@ constexpr std::array entries{
                             "}, version = version + 1 WHERE id = ? AND version = ?"},
     Entry{Sql::insert_upload_intent,
           "INSERT INTO upload_intent (id, " INTENT ") VALUES (?, {values " INTENT "})"},
-    Entry{Sql::find_upload_intent, SELECT_INTENT "WHERE id = ?"},
     Entry{Sql::delete_upload_intent, "DELETE FROM upload_intent WHERE id = ?"},
     Entry{Sql::list_upload_intents, SELECT_INTENT "WHERE id > ? ORDER BY id LIMIT ?"},
     Entry{Sql::insert_file_step,

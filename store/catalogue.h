@@ -63,7 +63,6 @@ enum class Sql : std::uint16_t {
   find_file,
   update_file,
   insert_upload_intent,
-  find_upload_intent,
   delete_upload_intent,
   list_upload_intents,
   insert_file_step,

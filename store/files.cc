@@ -94,12 +94,6 @@ void insert_upload_intent(Unit& unit, const UploadIntent& intent) {
   query.run();
 }
 
-std::optional<UploadIntent> find_upload_intent(Unit& unit, std::string_view id) {
-  Query query(unit, Sql::find_upload_intent);
-  query.bind(id);
-  return first_of<UploadIntent>(query, read_intent);
-}
-
 bool delete_upload_intent(Unit& unit, std::string_view id) {
   return Query(unit, Sql::delete_upload_intent).bind(id).run() == 1;
 }

@@ -70,7 +70,8 @@ struct File {
 
 /// An upload that a session has announced, with all that is to be known of it: durable before the
 /// file is moved into the spool, where it has the name `id`. From that move on the file is ours.
-/// Replaced by a File, in the same unit, when it is known how it ended.
+/// Sessions keep them in lists of their own (sftp/intents.h). Programs before that kept them here:
+/// what is left in the table is replaced by a File when it is known how it ended.
 struct UploadIntent {
   std::string id;
   std::string partner;
@@ -85,7 +86,6 @@ struct UploadIntent {
   friend bool operator==(const UploadIntent&, const UploadIntent&) = default;
 };
 void insert_upload_intent(Unit& unit, const UploadIntent& intent);
-[[nodiscard]] std::optional<UploadIntent> find_upload_intent(Unit& unit, std::string_view id);
 /// False if there is none.
 bool delete_upload_intent(Unit& unit, std::string_view id);
 /// By id, after `after_id`.

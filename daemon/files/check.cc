@@ -1,6 +1,9 @@
 #include "daemon/files/check.h"
 
+#include <set>
+
 #include "base/log.h"
+#include "daemon/files/intent_lists.h"
 #include "daemon/files/names.h"
 #include "store/error.h"
 
@@ -22,13 +25,6 @@ std::optional<File> row_of(const FileContext& context, const std::string& id) {
   return context.store.read([&](Unit& unit) { return store::find_file(unit, id); });
 }
 
-/// Before row_of(): an intent becomes a row, never the other way round.
-bool is_announced(const FileContext& context, const std::string& partner, const std::string& id) {
-  const auto intent =
-      context.store.read([&](Unit& unit) { return store::find_upload_intent(unit, id); });
-  return intent && intent->partner == partner;
-}
-
 bool is_unfinished_inbound(FileState state) {
   return state == FileState::receiving || state == FileState::received ||
          state == FileState::decrypted || state == FileState::delivered;
@@ -47,11 +43,14 @@ std::vector<std::string> partner_names(const FileContext& context) {
 
 void Check::look_at_spool(const std::string& partner, const FileSink& offer, CheckReport& report) {
   const Directory spool = context_.spool(partner);
-  for (const std::string& name : spool.list()) {
+  const std::vector<std::string> names = spool.list();
+  // In this order: what is in the spool was listed before, and what is listed no more has its row.
+  const std::set<std::string> listed = listed_ids(context_.staging(partner));
+  for (const std::string& name : names) {
     ++report.files;
     const std::string path = join(spool.path(), name);
-    if (is_announced(context_, partner, name)) continue;
     const auto file = row_of(context_, name);
+    if (!file && listed.contains(name)) continue;  // on its way into the journal
     if (!file || file->partner != partner || file->direction != store::Direction::inbound) {
       report.findings.push_back(
           {"orphan", path, "", "No row of the journal belongs to this file."});

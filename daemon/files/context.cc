@@ -43,6 +43,10 @@ Directory FileContext::spool(std::string_view name) const {
   return partner_directory(name).make("spool", shared_directory_mode);
 }
 
+Directory FileContext::staging(std::string_view name) const {
+  return partner_directory(name).make("staging", shared_directory_mode);
+}
+
 Directory FileContext::inbound_staging() const {
   // What is made here gets the applications' group by the set-group-id bit: the daemon's sandbox
   // does not let it give files away.

@@ -42,6 +42,8 @@ struct FileContext {
   [[nodiscard]] Directory partner_directory(std::string_view name) const;
   /// Where the front puts what it has received.
   [[nodiscard]] Directory spool(std::string_view name) const;
+  /// Where sessions keep what is not complete, and their lists of intents.
+  [[nodiscard]] Directory staging(std::string_view name) const;
   /// <inbound>/.staging, mode 0700: plaintext on its way, in the file system of inbound/.
   [[nodiscard]] Directory inbound_staging() const;
   /// <inbound>/<partner>[/<object>][/<sub-folders>]

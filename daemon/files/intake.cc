@@ -6,9 +6,10 @@
 #include <utility>
 
 #include "base/bytes.h"
-#include "base/file_io.h"
 #include "base/log.h"
+#include "daemon/config/options.h"
 #include "daemon/files/names.h"
+#include "sftp/intents.h"
 #include "store/error.h"
 
 namespace sallyport::daemon {
@@ -29,21 +30,18 @@ constexpr int most_looks = 5;
 /// Then what else has to be done comes, too.
 constexpr int most_rounds = 64;
 
+/// A partner who sends many small files has the next one here within this time, on a busy machine,
+/// too.
+constexpr std::chrono::milliseconds calm_after{10};
+/// For so long the processors are left to who sends them.
+constexpr std::chrono::milliseconds longest_burst{800};
+
 /// The rows themselves are at fault, not the store's present condition.
 bool is_lasting(const store::Error& error) {
   return error.kind() == store::Failure::duplicate;
 }
 
-/// Whether it is in the spool as it was announced. Throws base::Error if nobody can tell.
-bool is_in_place(const FileContext& context, const UploadIntent& intent) {
-  const auto spooled = context.spool(intent.partner).look(intent.id);
-  return spooled && S_ISREG(spooled->st_mode) &&
-         static_cast<std::uint64_t>(spooled->st_size) == intent.size;
-}
-
-}  // namespace
-
-File announced_file(const UploadIntent& intent) {
+File file_of(const UploadIntent& intent) {
   File file;
   file.id = intent.id;
   file.spool_name = intent.id;
@@ -63,6 +61,39 @@ void insert_announced(Unit& unit, const File& file) {
                                  "announced by its session, not yet ours"});
 }
 
+}  // namespace
+
+/// What the files of one commit have in common, looked up once.
+class Intake::Shared {
+ public:
+  Shared(const Intake& intake, Unit& unit) : intake_(intake), unit_(unit) {}
+
+  /// Throws base::Error if nobody can tell.
+  [[nodiscard]] Place place_of(const UploadIntent& intent) {
+    auto spool = spools_.find(intent.partner);
+    if (spool == spools_.end()) {
+      spool = spools_.emplace(intent.partner, intake_.context_.spool(intent.partner)).first;
+    }
+    const auto spooled = spool->second.look(intent.id);
+    if (!spooled || !S_ISREG(spooled->st_mode)) return Place::absent;
+    const bool as_said = static_cast<std::uint64_t>(spooled->st_size) == intent.size;
+    return as_said ? Place::whole : Place::damaged;
+  }
+  [[nodiscard]] bool has_object(const UploadIntent& intent) {
+    auto objects = objects_.find(intent.partner);
+    if (objects == objects_.end()) {
+      objects = objects_.emplace(intent.partner, intake_.objects_of(unit_, intent.partner)).first;
+    }
+    return holds(objects->second, intent.object);
+  }
+
+ private:
+  const Intake& intake_;
+  Unit& unit_;
+  std::map<std::string, Directory> spools_;
+  std::map<std::string, std::vector<std::string>> objects_;
+};
+
 void Intake::start() {
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
@@ -77,26 +108,39 @@ void Intake::stop() {
 }
 
 bool Intake::has_work() const {
-  return !finished_.empty() || !dropped_.empty() || resolve_ != Resolve::nothing;
+  return !told_.empty() || !ended_.empty() || resolve_;
+}
+
+// Under the mutex. One by itself is no burst.
+Intake::Clock::time_point Intake::burst_is_over() const {
+  if (last_told_ == burst_began_) return last_told_;
+  return std::min(last_told_ + calm_after, burst_began_ + longest_burst);
 }
 
 void Intake::wait_for_work(std::unique_lock<std::mutex>& lock) {
   for (;;) {
-    if (again_ != Resolve::nothing && std::chrono::steady_clock::now() >= again_at_) {
-      resolve_ = std::max(resolve_, std::exchange(again_, Resolve::nothing));
+    const auto now = Clock::now();
+    if (again_at_ && now >= *again_at_) {
+      again_at_.reset();
+      resolve_ = true;
     }
-    if (stopping_ || has_work()) return;
-    if (again_ == Resolve::nothing) {
-      changed_.wait(lock);
+    if (stopping_ || !ended_.empty() || resolve_) return;
+    std::optional<Clock::time_point> then = again_at_;
+    if (!told_.empty()) {
+      if (now >= burst_is_over()) return;
+      then = then ? std::min(*then, burst_is_over()) : burst_is_over();
+    }
+    if (then) {
+      changed_.wait_until(lock, *then);
     } else {
-      changed_.wait_until(lock, again_at_);
+      changed_.wait(lock);
     }
   }
 }
 
 void Intake::run() {
-  // Partners who wait for the answer to a CLOSE come first at the store: behind them, many of these
-  // go into one commit.
+  // Who waits for an answer comes first at the store: behind them, many of these go into one
+  // commit.
   store::work_in_background();
   bool failed = false;
   std::chrono::seconds pause = first_pause;
@@ -126,7 +170,7 @@ void Intake::run() {
   }
 }
 
-void Intake::wait_idle(std::chrono::steady_clock::time_point deadline) {
+void Intake::wait_idle(Clock::time_point deadline) {
   std::unique_lock lock(mutex_);
   changed_.wait_until(lock, deadline, [this] { return stopping_ || (!working_ && !has_work()); });
 }
@@ -135,100 +179,95 @@ void Intake::work() {
   resolve_asked();
   for (int round = 0; round < most_rounds && record_some(); ++round) {
   }
-  while (drop_some()) {
-  }
+  close_ended();
 }
 
-std::int64_t Intake::next_ordinal() {
-  const std::int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
-                               std::chrono::system_clock::now().time_since_epoch())
-                               .count();
-  auto last = last_ordinal_.lock();
-  *last = std::max(*last + 1, now);
-  return *last;
+void Intake::session_began(const std::string& session_id, const std::string& partner) {
+  const std::lock_guard lock(mutex_);
+  sessions_[session_id].partner = partner;
 }
 
-void Intake::begin(UploadIntent intent, const std::string& replaces) {
-  intent.ordinal = next_ordinal();
-  context_.store.write([&](Unit& unit) {
-    if (!replaces.empty()) static_cast<void>(store::delete_upload_intent(unit, replaces));
-    store::insert_upload_intent(unit, intent);
-  });
-  auto begun = begun_.lock();
-  if (!replaces.empty()) begun->erase(replaces);
-  begun->emplace(intent.id, std::move(intent));
-}
-
-void Intake::finish(const std::string& id) {
+void Intake::uploaded(const std::string& session_id, UploadIntent intent, std::uint64_t line,
+                      bool in_spool) {
+  bool is_first = false;
   {
-    auto begun = begun_.lock();
-    auto node = begun->extract(id);
-    if (!node) throw base::Error("The front reported an upload that was never begun: " + id);
     const std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(node.mapped()));
+    const auto found = sessions_.find(session_id);
+    if (found == sessions_.end() || found->second.ended) {
+      throw base::Error("The front reported an upload of a session that is not there: " +
+                        intent.id);
+    }
+    Session& session = found->second;
+    session.unrecorded.insert(line);
+    session.last_line = std::max(session.last_line, line);
+    session.last_id = intent.id;
+    const auto now = Clock::now();
+    if (now > last_told_ + calm_after) burst_began_ = now;
+    last_told_ = now;
+    is_first = told_.empty();
+    told_.push_back({std::move(intent), session_id, line, in_spool});
+  }
+  // Else it is awake, or wakes up when the burst is over.
+  if (is_first) changed_.notify_all();
+}
+
+void Intake::session_ended(const std::string& session_id) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = sessions_.find(session_id);
+    if (found == sessions_.end()) return;
+    found->second.ended = true;
+    if (found->second.unrecorded.empty()) ended_.insert(session_id);
   }
   changed_.notify_all();
 }
 
-void Intake::abort(const std::string& id) {
-  begun_.lock()->erase(id);
-  {
-    const std::lock_guard lock(mutex_);
-    dropped_.insert(id);
-  }
-  changed_.notify_all();
-}
-
-void Intake::ended(const std::vector<std::string>& ids) {
-  {
-    auto begun = begun_.lock();
-    for (const std::string& id : ids) begun->erase(id);
-  }
-  resolve(true);
-}
-
-bool Intake::is_under_way(const std::string& id) {
-  if (begun_.lock()->contains(id)) return true;
+std::vector<Intake::Told> Intake::first_told(std::size_t most) {
   const std::lock_guard lock(mutex_);
-  return std::any_of(finished_.begin(), finished_.end(),
-                     [&](const UploadIntent& intent) { return intent.id == id; });
-}
-
-std::vector<UploadIntent> Intake::first_finished(std::size_t most) {
-  const std::lock_guard lock(mutex_);
-  const auto count = static_cast<std::ptrdiff_t>(std::min(most, finished_.size()));
-  return {finished_.begin(), finished_.begin() + count};
+  const auto count = static_cast<std::ptrdiff_t>(std::min(most, told_.size()));
+  return {told_.begin(), told_.begin() + count};
 }
 
 bool Intake::record_some() {
-  if (first_finished(1).empty()) return false;
-  std::vector<UploadIntent> batch;
-  std::vector<UploadIntent> skipped;
-  std::vector<File> received;
+  if (first_told(1).empty()) return false;
+  std::vector<Told> batch;
+  std::vector<Told> deferred;
+  std::vector<File> files;
+  std::vector<std::string> absent;
   std::string blocked;
   try {
     context_.store.write([&](Unit& unit) {
       // When the store has turned to this: what has come meanwhile goes along.
-      batch = first_finished(together_);
-      skipped.clear();
-      received.clear();
+      batch = first_told(together_);
+      deferred.clear();
+      files.clear();
+      absent.clear();
       blocked.clear();
+      Shared shared(*this, unit);
       for (std::size_t i = 0; i < batch.size(); ++i) {
-        const UploadIntent& intent = batch[i];
-        bool in_place = false;
-        try {
-          in_place = is_in_place(context_, intent);
-        } catch (const base::Error& error) {
-          if (!is_given_up(intent.partner)) {
+        const Told& told = batch[i];
+        Place place = Place::absent;
+        std::string_view step = "the session gave up";
+        if (told.in_spool) {
+          try {
+            place = shared.place_of(told.intent);
+          } catch (const base::Error& error) {
+            if (is_given_up(told.intent.partner)) {
+              deferred.push_back(told);
+              continue;
+            }
             blocked = error.what();
             batch.resize(i);
             return;
           }
+          step =
+              place == Place::absent ? "reported as done, but not found in the spool" : "received";
         }
-        if (!in_place) {
-          skipped.push_back(intent);
-        } else if (auto file = make_received(unit, intent, "received")) {
-          received.push_back(std::move(*file));
+        auto file = record(unit, told.intent, place, shared.has_object(told.intent), step);
+        if (file) {
+          files.push_back(std::move(*file));
+        } else if (told.in_spool && place == Place::absent) {
+          absent.push_back(told.intent.id);
         }
       }
     });
@@ -237,31 +276,71 @@ bool Intake::record_some() {
     if (!is_lasting(error) || batch.empty()) throw;
     together_ = 1;
     if (batch.size() > 1) return true;  // one at a time shows which
-    base::log_error("file.unrecordable", {{"file", batch.front().id}},
-                    "upload {} is in the spool, and is tried again later: {}", batch.front().id,
-                    error.what());
-    skipped = batch;
+    base::log_error("file.unrecordable", {{"file", batch.front().intent.id}},
+                    "upload {} is in the spool, and is tried again later: {}",
+                    batch.front().intent.id, error.what());
+    deferred = batch;
   }
   if (batch.empty() && !blocked.empty()) return wait_for_the_first(blocked);
   looks_ = 0;
   {
     const std::lock_guard lock(mutex_);
-    finished_.erase(finished_.begin(),
-                    finished_.begin() + static_cast<std::ptrdiff_t>(batch.size()));
-    if (!skipped.empty()) resolve_again(first_pause);
+    told_.erase(told_.begin(), told_.begin() + static_cast<std::ptrdiff_t>(batch.size()));
+    if (!deferred.empty()) {
+      deferred_.insert(deferred_.end(), deferred.begin(), deferred.end());
+      resolve_again(first_pause);
+    }
   }
-  for (const File& file : received) tell(file);
-  for (const UploadIntent& intent : skipped) report(intent);
+  for (const File& file : files) tell(file);
+  for (const std::string& id : absent) {
+    base::log_error("file.not_as_announced", {{"file", id}},
+                    "upload {} was reported as done, but is not found in the spool", id);
+  }
+  std::erase_if(batch, [&](const Told& told) {
+    return std::any_of(deferred.begin(), deferred.end(), [&](const Told& other) {
+      return other.session_id == told.session_id && other.line == told.line;
+    });
+  });
+  recorded(batch);
   return true;
+}
+
+/// Lists go as far as their lines are rows.
+void Intake::recorded(const std::vector<Told>& batch) {
+  std::vector<std::pair<std::string, std::string>> parts;  // partner, name
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Told& told : batch) {
+      const auto found = sessions_.find(told.session_id);
+      if (found == sessions_.end()) continue;
+      Session& session = found->second;
+      session.unrecorded.erase(told.line);
+      const bool all = session.unrecorded.empty();
+      const std::uint64_t first_open = all ? session.last_line + 1 : *session.unrecorded.begin();
+      while ((session.removed_parts + 1) * sftp::intents_of_a_part < first_open) {
+        parts.emplace_back(session.partner,
+                           sftp::intents_name(told.session_id, ++session.removed_parts));
+      }
+      if (all && session.ended) ended_.insert(told.session_id);
+    }
+  }
+  for (const auto& [partner, name] : parts) {
+    try {
+      context_.staging(partner).remove_file(name);
+    } catch (const base::Error& error) {
+      // It is removed when the session has ended.
+      base::log_warning("file.list_kept", {{"partner", partner}}, "{}", error.what());
+    }
+  }
 }
 
 /// The first in line cannot be looked at: it is waited for, for a while, or files of its partner
 /// would overtake it.
 bool Intake::wait_for_the_first(const std::string& blocked) {
-  const auto first = first_finished(1);
+  const auto first = first_told(1);
   if (++looks_ < most_looks) throw base::Error(blocked);
   looks_ = 0;
-  given_up_[first.front().partner] = std::chrono::steady_clock::now() + given_up_for;
+  given_up_[first.front().intent.partner] = Clock::now() + given_up_for;
   return true;
 }
 
@@ -269,87 +348,90 @@ bool Intake::wait_for_the_first(const std::string& blocked) {
 bool Intake::is_given_up(const std::string& partner) {
   const auto found = given_up_.find(partner);
   if (found == given_up_.end()) return false;
-  if (found->second > std::chrono::steady_clock::now()) return true;
+  if (found->second > Clock::now()) return true;
   given_up_.erase(found);
   return false;
 }
 
 // Under the mutex.
 void Intake::resolve_again(std::chrono::seconds pause) {
-  const auto then = std::chrono::steady_clock::now() + pause;
-  again_at_ = again_ == Resolve::nothing ? then : std::min(again_at_, then);
-  again_ = Resolve::all;
+  const auto then = Clock::now() + pause;
+  again_at_ = again_at_ ? std::min(*again_at_, then) : then;
 }
 
-void Intake::report(const UploadIntent& skipped) const {
-  const auto row =
-      context_.store.read([&](Unit& unit) { return store::find_file(unit, skipped.id); });
-  if (row && row->state != FileState::aborted) return;  // taken up already, and on its way
-  base::log_error("file.not_as_announced", {{"file", skipped.id}, {"partner", skipped.partner}},
-                  "upload {} was reported as done, but is not found in the spool as it was "
-                  "announced",
-                  skipped.id);
-}
-
-std::optional<File> Intake::make_received(Unit& unit, const UploadIntent& intent,
-                                          std::string_view step) const {
+std::optional<File> Intake::record(Unit& unit, const UploadIntent& intent, Place place,
+                                   bool has_object, std::string_view step) const {
   const base::Instant now = context_.now();
-  const bool is_new = store::delete_upload_intent(unit, intent.id);
-  std::optional<File> file = is_new ? announced_file(intent) : store::find_file(unit, intent.id);
-  if (!file) return std::nullopt;
-  if (!is_new && file->state == FileState::received) return file;  // by a commit of unknown end
-  // One that was given up is late, and welcome.
-  if (!is_new && file->state != FileState::aborted) return std::nullopt;
-  file->state = FileState::received;
-  file->size = intent.size;
-  file->sha256 = intent.sha256;
-  file->received = now;
-  file->sequence = store::next_file_sequence(unit, file->partner, file->object);
-  if (is_new) {
-    insert_announced(unit, *file);
-  } else if (!store::update_file(unit, *file)) {
-    throw store::Error(store::Failure::conflict, 0, "Upload " + file->id + " changed meanwhile");
-  } else {
-    ++file->version;
+  std::optional<File> known = store::find_file(unit, intent.id);
+  if (known) {
+    // A line is a claim, and an id is for ever.
+    if (known->partner != intent.partner) return std::nullopt;
+    if (known->state == FileState::received) return known;  // by a commit of unknown end
+    // One that was given up is late, and welcome.
+    if (known->state != FileState::aborted || place != Place::whole) return std::nullopt;
   }
-  store::insert_file_step(unit, {file->id, file->state, now, std::string(step)});
+  File file = known ? std::move(*known) : file_of(intent);
+  file.size = intent.size;
+  file.sha256 = intent.sha256;
+  if (place == Place::absent) {
+    file.state = FileState::aborted;
+  } else if (place == Place::damaged || !has_object) {
+    // Parked, with its reason, by the pipeline.
+    file.state = FileState::receiving;
+    file.next_due = now;
+    file.reason_code = has_object ? "damaged" : "no-such-object";
+    file.reason = has_object
+                      ? "An interruption on our side has damaged this file after it was received. "
+                        "Upload it again."
+                      : "No files of this kind are taken from you any more.";
+  } else {
+    file.state = FileState::received;
+    file.received = now;
+    file.sequence = store::next_file_sequence(unit, file.partner, file.object);
+  }
+  if (!known) {
+    insert_announced(unit, file);
+  } else if (!store::update_file(unit, file)) {
+    throw store::Error(store::Failure::conflict, 0, "Upload " + file.id + " changed meanwhile");
+  } else {
+    ++file.version;
+  }
+  if (file.state != FileState::receiving) {
+    store::insert_file_step(unit, {file.id, file.state, now, std::string(step)});
+  }
+  if (file.state == FileState::aborted) return std::nullopt;
   return file;
 }
 
-void Intake::tell(const File& file) const {
-  base::log_info("file.received",
-                 {{"file", file.id},
-                  {"partner", file.partner},
-                  {"object", file.object},
-                  {"name", file.name},
-                  {"bytes", file.size},
-                  {"sha256", file.sha256}},
-                 "received {} from {}", virtual_path("", file.object, file.name), file.partner);
-  received_(file);
+/// Policies hang on the object, so it has to be one of the partner's.
+std::vector<std::string> Intake::objects_of(Unit& unit, const std::string& partner) const {
+  store::Partner bare;
+  bare.name = partner;
+  const auto known = store::find_partner(unit, partner);
+  return policy_for(*context_.config.get(), known ? *known : bare).objects;
 }
 
-bool Intake::drop_some() {
-  std::vector<std::string> ids;
-  {
-    const std::lock_guard lock(mutex_);
-    for (auto id = dropped_.begin(); id != dropped_.end() && ids.size() < most_together; ++id) {
-      ids.push_back(*id);
-    }
+bool Intake::holds(const std::vector<std::string>& objects, const std::string& object) {
+  return object.empty() || std::find(objects.begin(), objects.end(), object) != objects.end();
+}
+
+void Intake::tell(const File& file) const {
+  const std::string path = virtual_path("", file.object, file.name);
+  if (file.state == FileState::received) {
+    base::log_info("file.received",
+                   {{"file", file.id},
+                    {"partner", file.partner},
+                    {"object", file.object},
+                    {"name", file.name},
+                    {"bytes", file.size},
+                    {"sha256", file.sha256}},
+                   "received {} from {}", path, file.partner);
+  } else {
+    base::log_error("file." + file.reason_code, {{"file", file.id}, {"partner", file.partner}},
+                    "{} of {} is in the spool, and cannot be received ({}); SHA-256 announced: {}",
+                    path, file.partner, file.reason_code, file.sha256);
   }
-  if (ids.empty()) return false;
-  context_.store.write([&](Unit& unit) {
-    for (const std::string& id : ids) {
-      const auto intent = store::find_upload_intent(unit, id);
-      if (!intent || !store::delete_upload_intent(unit, id)) continue;
-      File file = announced_file(*intent);
-      file.state = FileState::aborted;
-      insert_announced(unit, file);
-      store::insert_file_step(unit, {id, file.state, context_.now(), "the session gave up"});
-    }
-  });
-  const std::lock_guard lock(mutex_);
-  for (const std::string& id : ids) dropped_.erase(id);
-  return true;
+  received_(file);
 }
 
 }  // namespace sallyport::daemon

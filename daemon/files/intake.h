@@ -1,16 +1,20 @@
-// Uploads on their way into the journal: from the intent that a session announces to the file that
-// the pipeline gets.
+// Uploads on their way into the journal: from the list of intents of a session to the file that the
+// pipeline gets.
 //
-// An intent says all that is to be known of a file, and is durable before the session moves the
-// file into the spool. With that move the file is received, whatever happens: so nobody waits for
-// its row, and the rows of many small files are made in one commit. A daemon that comes up after an
-// interruption finds what was announced, and where it lies.
+// A line of such a list (sftp/intents.h) says all that is to be known of a file, and is durable
+// before the session moves the file into the spool. With that move the file is received, whatever
+// happens: so nobody waits for its row, and the rows of many small files are made in one commit.
+// While files come one right after the other the processors are left to who sends them, for less
+// than a second: then, or in the first calm moment, their rows are made and the pipeline begins.
+// Lists are removed as their lines get into the journal. What nobody was told of (its session was
+// killed, or this program, or the machine) is found in the lists: when the session has ended, and
+// at the start.
 //
 // Threads: any; one of its own records. stop() records what it can, then joins.
-// Failures: store::Error out of begin(), base::Error out of finish(); what else the store cannot
-// take, or what cannot be looked at, is kept, raises the health condition "files.unrecorded", and
-// is tried again: after a second at first, after a minute at last. One that cannot be looked at
-// keeps others waiting for some seconds, for the order, and then none.
+// Failures: base::Error out of uploaded(); what the store cannot take, or what cannot be looked at,
+// is kept, raises the health condition "files.unrecorded", and is tried again: after a second at
+// first, after a minute at last. One that cannot be looked at keeps others waiting for some
+// seconds, for the order, and then none.
 #pragma once
 
 #include <chrono>
@@ -27,7 +31,6 @@
 #include <thread>
 #include <vector>
 
-#include "base/locked.h"
 #include "daemon/files/context.h"
 #include "store/files.h"
 
@@ -35,11 +38,6 @@ namespace sallyport::daemon {
 
 /// Told of every file that the pipeline has something to do for.
 using FileSink = std::function<void(const store::File&)>;
-
-/// As its intent has it.
-[[nodiscard]] store::File announced_file(const store::UploadIntent& intent);
-/// With the first step of its history.
-void insert_announced(store::Unit& unit, const store::File& file);
 
 class Intake {
  public:
@@ -54,21 +52,18 @@ class Intake {
   void start();
   void stop();
 
-  /// Commits the intent, in the place of the one named `replaces` if that is not "". Its ordinal is
-  /// given here.
-  void begin(store::UploadIntent intent, const std::string& replaces);
-  /// The file is in the spool. Does not touch disk or store. Throws for what was not begun here.
-  void finish(const std::string& id);
-  /// Nothing is in the spool, and nothing will be.
-  void abort(const std::string& id);
-  /// The session that began these has ended: what it moved into the spool is received.
-  void ended(const std::vector<std::string>& ids);
+  void session_began(const std::string& session_id, const std::string& partner);
+  /// What has become of line `line` of its lists. Does not touch disk or store. Throws for a
+  /// session that did not begin.
+  void uploaded(const std::string& session_id, store::UploadIntent intent, std::uint64_t line,
+                bool in_spool);
+  void session_ended(const std::string& session_id);
 
-  /// Uploads that were begun and neither finished nor aborted, because a program or the machine
-  /// went down: a file in the spool is received, in the order in which they came there; where there
-  /// is none, and no session can still be at it, the intent is dropped. `all`: also those that are
-  /// not so old. After the start this is done once without being asked for, before all else.
-  void resolve(bool all);
+  /// Looks at the lists of sessions that an interruption ended: a file in the spool is received, in
+  /// the order in which they came there; where there is none, and no session can still be at it,
+  /// the intent is dropped. After the start this is done once without being asked for, before all
+  /// else.
+  void resolve();
 
   /// Blocks until there is nothing to do, or the deadline.
   void wait_idle(std::chrono::steady_clock::time_point deadline);
@@ -76,44 +71,85 @@ class Intake {
   void work();
 
  private:
-  enum class Resolve { nothing, old, all };
+  using Clock = std::chrono::steady_clock;
 
+  /// A session of this program.
+  struct Session {
+    std::string partner;
+    std::set<std::uint64_t> unrecorded;  ///< lines that were told of and are no rows yet
+    std::uint64_t last_line = 0;         ///< of those that were told of
+    std::string last_id;
+    std::uint64_t removed_parts = 0;
+    bool ended = false;
+  };
+  /// A line that was told of.
+  struct Told {
+    store::UploadIntent intent;
+    std::string session_id;
+    std::uint64_t line = 0;
+    bool in_spool = false;
+  };
+  /// A session whose lists hold more than was told.
+  struct Left {
+    std::string partner;
+    base::Instant since{};  ///< when it was found
+    bool may_run = false;   ///< it may be at its lists for a while
+    bool foreign = false;   ///< of another node, which may be at work: never removed
+    std::set<std::string, std::less<>> settled;
+    std::size_t lines = 0;
+    std::size_t unsettled = 0;
+  };
+  enum class Place { absent, damaged, whole };
+  class Shared;
   struct Found;
 
+  // intake.cc: what sessions tell
   void run();
   void wait_for_work(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] bool has_work() const;
-  [[nodiscard]] std::int64_t next_ordinal();
-  [[nodiscard]] bool is_under_way(const std::string& id);
-  [[nodiscard]] std::vector<store::UploadIntent> first_finished(std::size_t most);
+  [[nodiscard]] Clock::time_point burst_is_over() const;
+  [[nodiscard]] std::vector<Told> first_told(std::size_t most);
   bool record_some();
+  void recorded(const std::vector<Told>& batch);
   bool wait_for_the_first(const std::string& blocked);
   [[nodiscard]] bool is_given_up(const std::string& partner);
   void resolve_again(std::chrono::seconds pause);
-  void report(const store::UploadIntent& skipped) const;
-  [[nodiscard]] std::optional<store::File> make_received(store::Unit& unit,
-                                                         const store::UploadIntent& intent,
-                                                         std::string_view step) const;
+  /// The row of an upload, by what is in its place; nullopt if nobody has to be told of it.
+  [[nodiscard]] std::optional<store::File> record(store::Unit& unit,
+                                                  const store::UploadIntent& intent, Place place,
+                                                  bool has_object, std::string_view step) const;
+  [[nodiscard]] std::vector<std::string> objects_of(store::Unit& unit,
+                                                    const std::string& partner) const;
+  /// No folder is an object, too.
+  [[nodiscard]] static bool holds(const std::vector<std::string>& objects,
+                                  const std::string& object);
   void tell(const store::File& file) const;
-  bool drop_some();
+
+  // intake_resolve.cc: what nobody told
+  void close_ended();
+  [[nodiscard]] bool was_all_told(const std::string& session_id, const Session& session) const;
   void resolve_asked();
-  void resolve_now(Resolve asked);
-  void resolve_one(const Found& found, bool all);
-  void refuse_damaged(const store::UploadIntent& intent);
+  void resolve_now();
+  void look_for_left();
+  void add_of_lists(std::vector<Found>& all);
+  void add_of_list(const std::string& session_id, Left& left, std::vector<Found>& all);
+  void add_of_table(std::vector<Found>& all);
+  [[nodiscard]] bool settle(const Found& found);
+  void forget_settled();
 
   FileContext context_;
   FileSink received_;
-  /// Those of sessions that are at them.
-  base::Locked<std::map<std::string, store::UploadIntent>> begun_;
-  base::Locked<std::int64_t> last_ordinal_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<store::UploadIntent> finished_;
-  std::set<std::string> dropped_;
-  Resolve resolve_ = Resolve::all;
-  Resolve again_ = Resolve::nothing;  ///< what is asked for at `again_at_`
-  std::chrono::steady_clock::time_point again_at_;
+  std::map<std::string, Session> sessions_;
+  std::set<std::string> ended_;  ///< of them, those whose lists are to be looked at
+  std::deque<Told> told_;
+  Clock::time_point burst_began_{};  ///< since then nobody waited long for the next of told_
+  Clock::time_point last_told_{};
+  std::vector<Told> deferred_;  ///< until the next resolve
+  bool resolve_ = true;
+  std::optional<std::chrono::steady_clock::time_point> again_at_;  ///< then it is asked for
   bool working_ = false;
   bool stopping_ = false;
   std::thread thread_;
@@ -123,8 +159,10 @@ class Intake {
   std::size_t together_ = 1;
   int looks_ = 0;  ///< at the first in line, in vain
   std::map<std::string, std::chrono::steady_clock::time_point> given_up_;  ///< by partner, until
-  bool looked_through_ = false;  ///< all that an earlier program left
-  std::string unreadable_;       ///< why one of them could not be looked at
+  std::map<std::string, Left> left_;                                       ///< by session
+  bool looked_for_left_ = false;  ///< what an earlier program left is known
+  bool looked_through_ = false;   ///< all of it has been looked at once
+  std::string unreadable_;        ///< why one of them could not be looked at
   std::chrono::seconds again_pause_{1};
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "daemon/files/intent_lists.h"
 #include "daemon/files/names.h"
 #include "daemon/http/json.h"
 #include "store/notices.h"
@@ -36,15 +37,6 @@ constexpr std::array<std::pair<FileState, std::string_view>, 14> state_names{{
   throw Overtaken("File " + file.id + " was changed by somebody else");
 }
 
-/// The name below the object's folder. The path is the whole truth: it has the sub-folders too.
-std::string name_in_object(const UploadIntent& intent) {
-  const std::string folder = virtual_path("/Incoming", intent.object, "");
-  if (intent.virtual_path.size() > folder.size() && intent.virtual_path.starts_with(folder)) {
-    return intent.virtual_path.substr(folder.size());
-  }
-  return intent.name;
-}
-
 }  // namespace
 
 std::string_view to_string(FileState state) {
@@ -74,27 +66,15 @@ void commit_file(const FileContext& context, File& next, std::string_view step,
   ++next.version;
 }
 
-std::string Journal::begin_upload(const SessionPeer& peer, const UploadIntent& described) {
-  store::UploadIntent intent;
-  intent.id = base::random_id();
-  intent.partner = peer.partner;
-  intent.object = described.object;
-  intent.name = name_in_object(described);
-  if (!split_name(intent.name) || (!intent.object.empty() && !is_component(intent.object))) {
-    throw base::Error("The front named an upload \"" + described.virtual_path +
-                      "\", which no file can be called");
+void Journal::uploaded(const SessionPeer& peer, const std::string& session_id,
+                       const Uploaded& upload) {
+  if (!sftp::is_id(upload.id) || !sftp::is_incoming_file(upload.path)) {
+    throw base::Error("The front named an upload as no file can be called");
   }
-  intent.created = context_.now();
-  intent.uploader = Json::object({{"address", peer.address},
-                                  {"banner", peer.banner},
-                                  {"method", peer.method},
-                                  {"fingerprint", peer.fingerprint}})
-                        .dump();
-  intent.size = described.size;
-  intent.sha256 = base::to_hex(described.sha256);
-  std::string id = intent.id;
-  intake_.begin(std::move(intent), described.replaces);
-  return id;
+  const sftp::Intent described{upload.id, upload.path, upload.size, upload.sha256};
+  intake_.uploaded(session_id,
+                   intent_of(described, peer.partner, uploader_facts(peer), context_.now()),
+                   upload.line, upload.in_spool);
 }
 
 void Journal::downloaded(const SessionPeer& peer, const std::string& path, std::uint64_t bytes,

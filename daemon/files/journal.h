@@ -45,10 +45,12 @@ class Journal final : public FileJournal {
 
   [[nodiscard]] Intake& intake() { return intake_; }
 
-  std::string begin_upload(const SessionPeer& peer, const UploadIntent& described) override;
-  void finish_upload(const std::string& id) override { intake_.finish(id); }
-  void abort_upload(const std::string& id) override { intake_.abort(id); }
-  void session_ended(const std::vector<std::string>& uploads) override { intake_.ended(uploads); }
+  void session_began(const std::string& partner, const std::string& session_id) override {
+    intake_.session_began(session_id, partner);
+  }
+  void uploaded(const SessionPeer& peer, const std::string& session_id,
+                const Uploaded& upload) override;
+  void session_ended(const std::string& session_id) override { intake_.session_ended(session_id); }
   void downloaded(const SessionPeer& peer, const std::string& virtual_path, std::uint64_t bytes,
                   bool complete) override;
   void left_waiting(const SessionPeer& peer, const std::string& virtual_path,

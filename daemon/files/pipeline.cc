@@ -298,7 +298,7 @@ void Pipeline::look_through_journal() {
     if (files.size() < page) break;
     last = files.back();
   }
-  if (intake_ != nullptr) intake_->resolve(false);
+  if (intake_ != nullptr) intake_->resolve();
 }
 
 /// The next sweep is farther away than it was when it was set: by that clock, what waits for a

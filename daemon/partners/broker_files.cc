@@ -8,16 +8,16 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "daemon/http/json.h"
+#include "daemon/activity/activity_log.h"
 #include "daemon/partners/broker_impl.h"
+#include "daemon/partners/session_id.h"
 #include "sftp/areas.h"
+#include "sftp/intents.h"
 #include "sftp/recovery.h"
 
 namespace sallyport::daemon {
 namespace {
 
-constexpr std::size_t longest_path = 4096;
-constexpr std::size_t longest_name = 255;
 constexpr std::chrono::seconds sessions_leave_within{6};
 using Listing = base::CHandle<DIR, ::closedir>;
 
@@ -31,30 +31,6 @@ std::int64_t counted(std::uint64_t value) {
 bool is_good_path(const std::string& path) {
   const auto resolved = sftp::VirtualPath::resolve("/", path);
   return resolved && resolved->text() == path;
-}
-
-bool is_good_name(std::string_view name) {
-  return !name.empty() && name.size() <= longest_name && name != "." && name != ".." &&
-         base::is_utf8(name) && !base::has_control(name) && name.find('/') == name.npos;
-}
-
-// "/Incoming/Invoices/2026/a.pdf" with object "Invoices": "2026/a.pdf". Empty if it is not so.
-std::string name_below_object(const sftp::UploadIntent& intent) {
-  std::string prefix = "/Incoming/";
-  if (!intent.object.empty()) prefix += intent.object + "/";
-  if (!intent.object.empty() && !is_good_name(intent.object)) return "";
-  if (intent.path.size() > longest_path || intent.path.rfind(prefix, 0) != 0) return "";
-  std::string below = intent.path.substr(prefix.size());
-  std::string_view rest = below;
-  std::string_view last;
-  while (!rest.empty()) {
-    const std::size_t slash = rest.find('/');
-    last = rest.substr(0, slash);
-    if (!is_good_name(last)) return "";
-    rest = slash == rest.npos ? std::string_view{} : rest.substr(slash + 1);
-  }
-  if (last != intent.name || (intent.object.empty() && below.find('/') != below.npos)) return "";
-  return below;
 }
 
 sftp::Recorded recorded(sftp::Status status, std::string sentence = "") {
@@ -82,125 +58,47 @@ void BrokerServer::Impl::audit(const BrokerConnection& connection, std::string e
   audit_->add(std::move(row));
 }
 
-// Policies hang on the object, so it has to be one of the partner's. It may have been added since
-// the login.
-bool BrokerServer::Impl::has_object(const BrokerConnection& connection, const std::string& object) {
-  const auto holds = [&object](const PartnerPolicy& policy) {
-    return std::find(policy.objects.begin(), policy.objects.end(), object) != policy.objects.end();
-  };
-  if (object.empty() || holds(connection.policy)) return true;
-  const auto partner = parts_.store.read(
-      [&](store::Unit& unit) { return store::find_partner(unit, connection.peer.partner); });
-  return partner && holds(policy_for(*parts_.config.get(), *partner));
-}
-
-void BrokerServer::Impl::on_intent(const ConnectionPtr& connection, std::uint32_t id,
-                                   sftp::UploadIntent intent) {
-  sftp::UploadTicket ticket;
-  const std::string name = name_below_object(intent);
-  if (name.empty()) {
-    ticket.status = sftp::Status::refused;
-    ticket.sentence = "This is no name for a file in /Incoming.";
-    answer(connection, id, ticket);
-    return;
-  }
-  try {
-    if (!has_object(*connection, intent.object)) {
-      ticket.status = sftp::Status::refused;
-      ticket.sentence = "No files of this kind are taken any more.";
-      answer(connection, id, ticket);
-      return;
-    }
-    {
-      const std::lock_guard lock(mutex_);
-      const std::size_t replaced = connection->uploads.count(intent.replaces);
-      // An honest session has no more of them than open files.
-      if ((replaced != 0) == intent.replaces.empty() ||
-          connection->uploads.size() - replaced > connection->policy.handles) {
-        ticket.status = sftp::Status::refused;
-        answer(connection, id, ticket);
-        return;
-      }
-    }
-    const UploadIntent described{intent.object, name,          intent.path,
-                                 intent.size,   intent.sha256, intent.replaces};
-    ticket.file_id = parts_.journal.begin_upload(connection->peer, described);
-    ticket.status = sftp::Status::ok;
-    const std::lock_guard lock(mutex_);
-    connection->uploads.erase(intent.replaces);
-    connection->uploads[ticket.file_id] = {std::move(intent.path), intent.size};
-  } catch (const base::Error& error) {
-    base::log_error("sftp.upload_failed", {{"partner", connection->peer.partner}},
-                    "The upload of {} by {} cannot be recorded: {}", for_log(intent.path),
-                    connection->peer.partner, error.what());
-    ticket.status = sftp::Status::failed;
-    ticket.sentence = try_again;
-  }
-  answer(connection, id, ticket);
-}
-
 void BrokerServer::Impl::on_done(BrokerConnection& connection, const sftp::UploadDone& done) {
-  BrokerConnection::Upload upload;
-  {
-    const std::lock_guard lock(mutex_);
-    auto node = connection.uploads.extract(done.file_id);
-    if (node) upload = std::move(node.mapped());
-  }
-  if (upload.path.empty()) {
-    base::log_warning("broker.order", {{"partner", connection.peer.partner}},
-                      "A session of {} reported an upload as done that it had not announced",
-                      connection.peer.partner);
+  const std::string& partner = connection.peer.partner;
+  if (!sftp::is_id(done.file_id) || !sftp::is_incoming_file(done.path)) {
+    base::log_warning("broker.order", {{"partner", partner}},
+                      "A session of {} reported an upload under a name that no file can have",
+                      partner);
     return;
   }
-  const auto memory = parts_.config.get()->gateway.taken_memory;
-  taken_.remember(connection.peer.partner, upload.path,
-                  {upload.size, done.modified, std::chrono::steady_clock::now() + memory});
-  const std::string& path = upload.path;
+  Uploaded upload;
+  upload.id = done.file_id;
+  upload.path = done.path;
+  upload.size = static_cast<std::uint64_t>(counted(done.size));
+  upload.sha256 = done.sha256;
+  upload.line = done.line;
+  upload.in_spool = done.in_spool;
+  if (done.in_spool) {
+    const auto memory = parts_.config.get()->gateway.taken_memory;
+    taken_.remember(partner, done.path,
+                    {done.size, done.modified, std::chrono::steady_clock::now() + memory});
+  }
   try {
-    parts_.journal.finish_upload(done.file_id);
+    parts_.journal.uploaded(connection.peer, connection.session_id, upload);
   } catch (const base::Error& error) {
-    base::log_error("sftp.upload_failed", {{"partner", connection.peer.partner}},
+    base::log_error("sftp.upload_failed", {{"partner", partner}},
                     "The upload of {} by {} was reported as done, and is not taken up: {}",
-                    for_log(path), connection.peer.partner, error.what());
+                    done.path, partner, error.what());
     return;
   }
+  if (!done.in_spool) return;
   base::log_info("sftp.upload",
-                 {{"partner", connection.peer.partner},
+                 {{"partner", partner},
                   {"file", done.file_id},
-                  {"path", path},
+                  {"path", done.path},
                   {"address", connection.peer.address},
                   {"fingerprint", connection.peer.fingerprint},
                   {"banner", connection.peer.banner},
                   {"bytes", upload.size},
                   {"duration_ms", done.duration_ms}},
-                 "{} uploaded {} ({} bytes) as file {}", connection.peer.partner, path, upload.size,
+                 "{} uploaded {} ({} bytes) as file {}", partner, done.path, upload.size,
                  done.file_id);
-  audit(connection, "upload", std::move(upload.path), upload.size, done.duration_ms, done.file_id);
-}
-
-void BrokerServer::Impl::on_closed(BrokerConnection& connection) {
-  std::vector<std::string> left;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [id, upload] : connection.uploads) left.push_back(id);
-    connection.uploads.clear();
-  }
-  if (!left.empty()) parts_.journal.session_ended(left);
-}
-
-void BrokerServer::Impl::on_aborted(const ConnectionPtr& connection,
-                                    const sftp::UploadAborted& aborted) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (connection->uploads.erase(aborted.file_id) == 0) return;
-  }
-  try {
-    parts_.journal.abort_upload(aborted.file_id);
-  } catch (const base::Error& error) {
-    base::log_warning("sftp.abort", {{"file", aborted.file_id}},
-                      "That upload {} was given up could not be recorded: {}", aborted.file_id,
-                      error.what());
-  }
+  audit(connection, "upload", done.path, upload.size, done.duration_ms, done.file_id);
 }
 
 void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t id,
@@ -338,7 +236,6 @@ void BrokerServer::Impl::recover(const std::string& partner, const std::string& 
 
 std::map<std::string, std::set<std::string>> BrokerServer::Impl::left_sessions() {
   std::map<std::string, std::set<std::string>> left;
-  constexpr std::size_t id_length = 26;
   try {
     const auto config = parts_.config.get();
     const auto partners =
@@ -349,9 +246,10 @@ std::map<std::string, std::set<std::string>> BrokerServer::Impl::left_sessions()
       if (!listing) continue;
       while (const dirent* entry = ::readdir(listing.get())) {
         const std::string_view name = entry->d_name;
-        if (name.size() > id_length && name[id_length] == '.') {
-          left[partner.name].emplace(name.substr(0, id_length));
-        }
+        const std::string_view id = name.substr(0, name.find('.'));
+        // On a file system that nodes share, other nodes' sessions are at theirs.
+        const bool ours = !config->store.shared || is_session_of(id, node_name(*config));
+        if (sftp::is_id(id) && ours) left[partner.name].emplace(id);
       }
     }
   } catch (const base::Error& error) {

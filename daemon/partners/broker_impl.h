@@ -59,12 +59,6 @@ struct BrokerConnection {
   PartnerPolicy policy;
   base::Instant since{};
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
-  /// Uploads between their ticket and their end, by file id.
-  struct Upload {
-    std::string path;
-    std::uint64_t size = 0;
-  };
-  std::map<std::string, Upload> uploads;
 };
 using ConnectionPtr = std::shared_ptr<BrokerConnection>;
 
@@ -144,13 +138,9 @@ class BrokerServer::Impl {
   void on_failure(const ConnectionPtr& connection, const sftp::LoginFailure& failure);
 
   // --- broker_files.cc
-  [[nodiscard]] bool has_object(const BrokerConnection& connection, const std::string& object);
-  void on_intent(const ConnectionPtr& connection, std::uint32_t id, sftp::UploadIntent intent);
   /// On the thread that reads, at once: when the peer has its OK, any session that is asked has to
   /// know, and the order of these is the order of CLOSE.
   void on_done(BrokerConnection& connection, const sftp::UploadDone& done);
-  void on_closed(BrokerConnection& connection);
-  void on_aborted(const ConnectionPtr& connection, const sftp::UploadAborted& aborted);
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);
   void on_usage(const ConnectionPtr& connection, std::uint32_t id, const sftp::UsageReport& report);

@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "daemon/activity/activity_log.h"
 #include "daemon/partners/broker_impl.h"
+#include "daemon/partners/session_id.h"
 #include "daemon/partners/ssh_key.h"
 
 namespace sallyport::daemon {
@@ -157,7 +159,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
   const PartnerPolicy policy = policy_for(*config, partner);
   sftp::LoginAnswer reply;
   reply.outcome = sftp::LoginOutcome::allow;
-  reply.session_id = base::random_id();
+  reply.session_id = make_session_id(node_name(*config));
   reply.partner = partner.name;
   reply.limits.handles = policy.handles;
   reply.limits.channels = policy.channels;
@@ -203,6 +205,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
       connection->policy = policy;
       connection->since = parts_.clock.now();
       connection->logged_in = true;
+      parts_.journal.session_began(peer.partner, reply.session_id);
     }
   }
   if (peer.partner.empty()) {
@@ -221,6 +224,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
     audit_refusal(hello, partner.name, decision.fingerprint, "too_many_connections");
     return;
   }
+  reply.uploader = uploader_facts(peer);
   // Before the answer, and so before anything that the session does.
   base::log_info("sftp.login",
                  {{"partner", partner.name},

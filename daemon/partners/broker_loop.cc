@@ -320,7 +320,7 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
   ::shutdown(connection->fd.get(), SHUT_RDWR);
   if (!logged_in) return;
-  in_background(connection, [this, connection] { on_closed(*connection); });
+  parts_.journal.session_ended(connection->session_id);
   workers_->submit([this, connection] {
     recover(connection->peer.partner, connection->session_id, connection->peer);
   });

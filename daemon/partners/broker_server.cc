@@ -160,7 +160,6 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
     if (connection->gone) return;
     // What has happened has happened.
     const bool is_report = std::holds_alternative<sftp::UploadDone>(message) ||
-                           std::holds_alternative<sftp::UploadAborted>(message) ||
                            (std::holds_alternative<sftp::FileEvent>(message) && id == 0);
     if (connection->ending && !is_report) return;
     logged_in = connection->logged_in;
@@ -184,16 +183,8 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
     return;
   }
   if (!logged_in) return out_of_order(connection, "a report on files before its login");
-  if (auto* intent = std::get_if<sftp::UploadIntent>(&message)) {
-    in_background(connection, [this, connection, id, intent = std::move(*intent)]() mutable {
-      on_intent(connection, id, std::move(intent));
-    });
-  } else if (auto* done = std::get_if<sftp::UploadDone>(&message)) {
+  if (const auto* done = std::get_if<sftp::UploadDone>(&message)) {
     on_done(*connection, *done);
-  } else if (auto* aborted = std::get_if<sftp::UploadAborted>(&message)) {
-    in_background(connection, [this, connection, aborted = std::move(*aborted)] {
-      on_aborted(connection, aborted);
-    });
   } else if (auto* event = std::get_if<sftp::FileEvent>(&message)) {
     // What is not answered is heard by the audit, which takes it at once, and asks no store. What
     // is under way of this connection has been audited, or is waited for by its session.

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/bytes.h"
 
@@ -22,31 +21,36 @@ struct SessionPeer {
   std::string fingerprint;  ///< of the SSH key used, or empty
 };
 
-struct UploadIntent {
-  std::string object;        ///< "" = directly in /Incoming
-  std::string name;          ///< may hold '/' where sub-folders are allowed
-  std::string virtual_path;  ///< "/Incoming/Invoices/x.csv.pgp"
+/// What the journal keeps of it with each upload, in one line of JSON.
+[[nodiscard]] std::string uploader_facts(const SessionPeer& peer);
+
+/// What has become of a line in a session's list of intents (sftp/intents.h).
+struct Uploaded {
+  std::string id;  ///< 26 base32 characters, and the file's name in the partner's spool
+  /// "/Incoming/Invoices/x.csv.pgp". A claim, as all of this is: well-formed, but perhaps of an
+  /// object that is not the partner's.
+  std::string path;
   std::uint64_t size = 0;
   base::Sha256 sha256{};
-  std::string replaces;  ///< an intent of the same session that this one takes the place of, or ""
+  std::uint64_t line = 0;
+  bool in_spool = false;
 };
 
 class FileJournal {
  public:
   virtual ~FileJournal() = default;
 
-  /// Records the intent; returns its id after the commit: 26 base32 characters, and the file's name
-  /// in the partner's spool.
-  [[nodiscard]] virtual std::string begin_upload(const SessionPeer& peer,
-                                                 const UploadIntent& intent) = 0;
-  /// The file is in the spool under that name, fsynced, and so received. Its row, its place in the
-  /// order of these calls, and the pipeline's start follow within milliseconds, or when the store
-  /// is back. Throws for an upload that was not begun; never waits for disk or store.
-  virtual void finish_upload(const std::string& id) = 0;
-  /// The session gave up after begin_upload; nothing is in the spool.
-  virtual void abort_upload(const std::string& id) = 0;
-  /// A session has ended without a word on these: it may have moved them into the spool.
-  virtual void session_ended(const std::vector<std::string>& uploads) = 0;
+  /// A session is let in, and may write lists of intents from now on.
+  virtual void session_began(const std::string& partner, const std::string& session_id) = 0;
+  /// The end of an upload. With `in_spool` the file is there, fsynced, and so received. Its row,
+  /// its place in the order of these calls, and the pipeline's start follow within milliseconds, or
+  /// when the store is back. Throws for a session that did not begin; never waits for disk or
+  /// store.
+  virtual void uploaded(const SessionPeer& peer, const std::string& session_id,
+                        const Uploaded& upload) = 0;
+  /// The session has ended: what its lists hold beyond what it said is looked after, and the lists
+  /// are removed. Never waits for disk or store.
+  virtual void session_ended(const std::string& session_id) = 0;
 
   /// The partner read a file of /Outgoing (or /Archive) from beginning to end, or a part of it.
   virtual void downloaded(const SessionPeer& peer, const std::string& virtual_path,

@@ -94,7 +94,8 @@ TEST_P(Opening, WhatAnEarlierSchemaHoldsStays) {
   }
   const auto store = open();
   EXPECT_EQ(store->read([&](Unit& unit) { return find_notice(unit, notice.id); }), notice);
-  EXPECT_EQ(store->read([](Unit& unit) { return find_upload_intent(unit, "a"); }), intent);
+  EXPECT_EQ(store->read([](Unit& unit) { return list_upload_intents(unit, "", 2); }),
+            std::vector<UploadIntent>{intent});
 }
 
 TEST_P(Opening, SeveralAtOnceOnAnEmptyDatabase) {

@@ -44,7 +44,6 @@ std::vector<Planned> planned() {
       {Sql::due_files, {}, "journal_file_due"},
       {Sql::earliest_file, {}, "journal_file_due"},
       {Sql::files_in_state, {}, "journal_file_state_created"},
-      {Sql::find_upload_intent, {}, "PRIMARY"},
       {Sql::list_upload_intents, {}, "PRIMARY"},
       {Sql::first_unpublished, {}, "journal_file_turn"},
       {Sql::count_received, {}, "journal_file_received"},

@@ -32,6 +32,10 @@ std::vector<Message> samples() {
   answer.policy.not_ready_patterns = {"*.part", ".*"};
   UploadDone done;
   done.file_id = "x";
+  done.path = "/Incoming/o/n";
+  done.size = 7;
+  done.line = 3;
+  done.in_spool = true;
   done.duration_ms = 9;
   done.modified = -1;
   ControlHello hello{
@@ -44,10 +48,7 @@ std::vector<Message> samples() {
           LoginQuery{"u", LoginMethod::password, "", false, std::string("p\0w", 3), "k"},
           answer,
           SessionClose{"bye"},
-          UploadIntent{"o", "n", "/Incoming/o/n", 7, {}, "earlier"},
-          UploadTicket{Status::ok, "id", ""},
           done,
-          UploadAborted{"id"},
           Recorded{Status::refused, "no"},
           TakenQuery{"/Incoming/a", 5},
           TakenAnswer{true, 1, 2},
@@ -152,11 +153,11 @@ TEST(BrokerTransport, MoreThanOneDescriptorIsMalformedAndNoneStaysOpen) {
 TEST(BrokerTransport, AnswersMayComeInAnyOrder) {
   auto [ours, theirs] = pair();
   BrokerClient client(std::move(ours));
-  const auto first = client.start(UploadIntent{});
+  const auto first = client.start(UsageReport{});
   const auto second = client.start(TakenQuery{});
   ASSERT_TRUE(send_message(theirs.get(), second, TakenAnswer{true, 1, 2}));
-  ASSERT_TRUE(send_message(theirs.get(), first, UploadTicket{Status::ok, "id", ""}));
-  EXPECT_EQ(client.finish_as<UploadTicket>(first, std::chrono::seconds(5)).file_id, "id");
+  ASSERT_TRUE(send_message(theirs.get(), first, UsageAnswer{5, 6}));
+  EXPECT_EQ(client.finish_as<UsageAnswer>(first, std::chrono::seconds(5)).files_left, 6U);
   EXPECT_TRUE(client.finish_as<TakenAnswer>(second, std::chrono::seconds(5)).taken);
 }
 

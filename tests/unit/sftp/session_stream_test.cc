@@ -81,7 +81,7 @@ TEST_F(SessionStreamTest, AnUploadInPiecesHashesAsTheWhole) {
     ASSERT_EQ(reply().code, Code::ok);
   }
   ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
-  const UploadIntent done = uploads().at("/Incoming/Invoices/a");
+  const UploadDone done = uploads().at("/Incoming/Invoices/a");
   EXPECT_EQ(done.size, data.size());
   EXPECT_EQ(done.sha256, base::sha256(data));
 }
@@ -114,59 +114,6 @@ TEST_F(SessionStreamTest, MoreDataThanThePacketHoldsIsABadMessage) {
   feed_in_steps(request, 20'000);
   EXPECT_EQ(reply().code, Code::bad_message);
   EXPECT_TRUE(content("tree/Shared/a").empty());
-}
-
-TEST_F(SessionStreamTest, TheIntentOfASmallFileIsSentBeforeItsClose) {
-  start();
-  const std::string small = open("/Incoming/Invoices/small", put_flags).text;
-  ASSERT_EQ(write(small, 0, "small").code, Code::ok);
-  ASSERT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 1; }));
-  EXPECT_EQ(by_handle(Type::close, small).code, Code::ok);
-  EXPECT_TRUE(broker_->wait_until([&] {
-    return broker_->uploads.count("/Incoming/Invoices/small") == 1 && told<UploadIntent>() == 1;
-  }));
-
-  // It was longer after all.
-  const std::string grows = open("/Incoming/Invoices/grows", put_flags).text;
-  ASSERT_EQ(write(grows, 0, "small").code, Code::ok);
-  ASSERT_EQ(write(grows, 5, pattern(50'000)).code, Code::ok);
-  EXPECT_EQ(by_handle(Type::close, grows).code, Code::ok);
-  const UploadIntent right = uploads().at("/Incoming/Invoices/grows");
-  EXPECT_EQ(right.size, 50'005U);
-  EXPECT_EQ(right.sha256, base::sha256("small" + pattern(50'000)));
-  EXPECT_FALSE(right.replaces.empty()) << "the first intent goes in the same commit";
-  EXPECT_TRUE(
-      broker_->wait_until([&] { return told<UploadIntent>() == 3 && told<UploadAborted>() == 0; }));
-}
-
-TEST_F(SessionStreamTest, AnIntentThatComesToNothingIsTakenBack) {
-  start();
-  const std::string broken = open("/Incoming/Invoices/broken", put_flags).text;
-  ASSERT_EQ(write(broken, 0, "half").code, Code::ok);
-  ASSERT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 1; }));
-  const std::string hole = open("/Incoming/Invoices/hole", put_flags).text;
-  ASSERT_EQ(write(hole, 0, "begin").code, Code::ok);
-  ASSERT_EQ(write(hole, 10, "end").code, Code::ok);
-  EXPECT_EQ(by_handle(Type::close, hole).code, Code::failure);
-  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadAborted>() == 1; }));
-  session_->finish();
-  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadAborted>() == 2; }));
-  EXPECT_THAT(list("/Incoming/Invoices"), testing::UnorderedElementsAre("broken", "hole"));
-  EXPECT_TRUE(broker_->wait_until([&] { return broker_->uploads.empty(); }));
-}
-
-TEST_F(SessionStreamTest, NothingIsAnnouncedThatMayNotBeTakenAtItsClose) {
-  start();
-  for (const char* name : {"/Incoming/Invoices/a.part", "/Shared/a"}) {
-    const std::string handle = open(name, put_flags).text;
-    ASSERT_EQ(write(handle, 0, "small").code, Code::ok) << name;
-    ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok) << name;
-  }
-  const std::string large = open("/Incoming/Invoices/large", put_flags).text;
-  ASSERT_EQ(write(large, 0, pattern(4096)).code, Code::ok);
-  EXPECT_EQ(by_handle(Type::close, large).code, Code::ok);
-  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadDone>() == 1; }));
-  EXPECT_TRUE(broker_->wait_until([&] { return told<UploadIntent>() == 1; }));
 }
 
 TEST_F(SessionStreamTest, OpeningForWritingCountsOnlyNewFiles) {

@@ -30,12 +30,29 @@ TEST_F(SessionTest, AnUploadIsTakenAtItsClose) {
   EXPECT_EQ(by_handle(Type::close, opened.text).code, Code::ok);
   const auto done = uploads();
   ASSERT_EQ(done.count("/Incoming/Invoices/a.pdf"), 1U);
-  const UploadIntent& intent = done.at("/Incoming/Invoices/a.pdf");
+  const UploadDone& intent = done.at("/Incoming/Invoices/a.pdf");
   EXPECT_EQ(intent.size, 11U);
   EXPECT_EQ(intent.sha256, base::sha256("hello world"));
   ASSERT_THAT(files("spool"), testing::SizeIs(1));
   EXPECT_EQ(content("spool/" + files("spool").front()), "hello world");
   EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty());
+  const IntentsPart part =
+      parse_intents(content("staging/" + intents_name(context_->login.session_id, 1)));
+  EXPECT_EQ(part.heading, context_->login.uploader);
+  EXPECT_THAT(part.intents, testing::ElementsAre(Intent{files("spool").front(), intent.path,
+                                                        intent.size, intent.sha256}));
+  EXPECT_EQ(intent.file_id, files("spool").front());
+  EXPECT_EQ(intent.line, 1U);
+}
+
+TEST_F(SessionTest, WithoutADurableIntentNothingIsTaken) {
+  start();
+  // What a disk that is full or broken does.
+  fs::create_directory(root_ / "acme/staging" / intents_name(context_->login.session_id, 1));
+  EXPECT_EQ(put("/Incoming/Invoices/a", "hello").code, Code::failure);
+  EXPECT_THAT(files("spool"), IsEmpty());
+  EXPECT_THAT(list("/Incoming/Invoices"), UnorderedElementsAre("a")) << "a partial";
+  EXPECT_TRUE(uploads().empty());
 }
 
 TEST_F(SessionTest, EmptyFilesAndFilesDirectlyInIncomingAreFiles) {
@@ -177,16 +194,6 @@ TEST_F(SessionTest, TakenFilesAnswerForAWhileToAnySession) {
     start();
   }
   EXPECT_EQ(put("/Incoming/Invoices/a", "again").code, Code::ok) << "with TRUNC it is a new upload";
-}
-
-TEST_F(SessionTest, WhatTheDaemonRefusesStaysAsAPartial) {
-  broker_->settings.upload_status = Status::refused;
-  start();
-  const Reply closed = put("/Incoming/Invoices/a", "content");
-  EXPECT_EQ(closed.code, Code::failure);
-  EXPECT_EQ(closed.text, "No uploads today");
-  EXPECT_THAT(list("/Incoming/Invoices"), ElementsAre("a"));
-  EXPECT_THAT(files("spool"), IsEmpty());
 }
 
 TEST_F(SessionTest, TriggerRenameTakesOnlyWhatIsRenamed) {

@@ -112,6 +112,7 @@ LoginAnswer TestBroker::decide(const LoginQuery& query) {
     answer.outcome = LoginOutcome::allow;
   }
   answer.session_id = base::random_id();
+  answer.uploader = R"({"address":"192.0.2.7"})";
   answer.partner = settings.user;
   answer.limits = settings.limits;
   answer.policy = settings.policy;
@@ -133,17 +134,10 @@ void TestBroker::answer(int socket, const Envelope& envelope) {
       offer_events(socket);
     }
     (void)send_message(socket, id, decision, enters ? directory_.get() : -1);
-  } else if (const auto* intent = std::get_if<UploadIntent>(&envelope.message)) {
-    UploadTicket ticket;
-    ticket.status = settings.upload_status;
-    ticket.file_id = base::random_id();
-    ticket.sentence = ticket.status == Status::ok ? "" : "No uploads today";
-    intents_[ticket.file_id] = *intent;
-    (void)send_message(socket, id, ticket);
   } else if (const auto* done = std::get_if<UploadDone>(&envelope.message)) {
-    const UploadIntent& what = intents_[done->file_id];
-    uploads[what.path] = what;
-    taken_[what.path] = {true, what.size, done->modified};
+    if (!done->in_spool) return;
+    uploads[done->path] = *done;
+    taken_[done->path] = {true, done->size, done->modified};
     if (!settings.keep_spooled) {
       ::unlinkat(directory_.get(), ("spool/" + done->file_id).c_str(), 0);
     }

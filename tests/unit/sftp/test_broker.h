@@ -28,7 +28,6 @@ class TestBroker {
     std::string password = "correct horse battery";
     std::string key;  ///< wire blob that may log in; empty: any key
     bool key_and_password = false;
-    Status upload_status = Status::ok;
     bool keep_spooled = true;  ///< false: the pipeline takes the file at once
   };
 
@@ -44,7 +43,7 @@ class TestBroker {
 
   // What it was told; read only inside wait_until() or when all clients are gone.
   std::vector<Message> log;
-  std::map<std::string, UploadIntent> uploads;  ///< those that were done, by path
+  std::map<std::string, UploadDone> uploads;  ///< those that are in the spool, by path
   Settings settings;
 
  private:
@@ -58,7 +57,6 @@ class TestBroker {
   base::UniqueFd directory_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<std::string, UploadIntent> intents_;
   std::map<std::string, TakenAnswer> taken_;
   std::set<int> sessions_;
   std::set<int> controls_;

@@ -12,6 +12,8 @@
 
 #include "base/bytes.h"
 #include "base/file_io.h"
+#include "daemon/files/intent_lists.h"
+#include "daemon/partners/session_id.h"
 #include "store/admins.h"
 #include "store/error.h"
 
@@ -147,6 +149,7 @@ void Gateway::restart() {
   store->interrupt(0, InterruptedStore::When::before);
   pipeline.reset();
   journal.reset();
+  list.reset();
   in = std::make_unique<Inbound>(*context);
   out = std::make_unique<Outbound>(*context);
   pipeline = std::make_unique<Pipeline>(*context, *in, out.get());
@@ -162,18 +165,38 @@ SessionPeer Gateway::peer() const {
   return {"acme", "192.0.2.7", "SSH-2.0-Test", "publickey", "SHA256:abc"};
 }
 
-std::string Gateway::announce(const std::string& path, const std::string& object,
-                              std::string_view content) {
-  return journal->begin_upload(peer(), {object, fs::path(path).filename().string(), path,
-                                        content.size(), base::sha256(content), ""});
+std::string Gateway::announce(const std::string& path, std::string_view content) {
+  if (!list) {
+    session_id = make_session_id("test");
+    staging_fd = base::open_file(staging(), O_RDONLY | O_DIRECTORY);
+    list.emplace(staging_fd.get(), session_id, uploader_facts(peer()));
+    journal->session_began("acme", session_id);
+  }
+  Uploaded upload{base::random_id(), path, content.size(), base::sha256(content), 0, true};
+  if (!list->add({upload.id, upload.path, upload.size, upload.sha256})) {
+    throw base::SystemError(errno, "write a list of intents");
+  }
+  upload.line = list->lines();
+  return announced.emplace(upload.id, upload).first->first;
+}
+
+void Gateway::told(const std::string& id, bool in_spool) {
+  Uploaded upload = announced.at(id);
+  upload.in_spool = in_spool;
+  journal->uploaded(peer(), session_id, upload);
+}
+
+void Gateway::end_session() {
+  journal->session_ended(session_id);
+  list.reset();
 }
 
 std::string Gateway::upload(const std::string& object, const std::string& name,
                             std::string_view content) {
   const std::string folder = object.empty() ? "/Incoming/" : "/Incoming/" + object + "/";
-  const std::string id = announce(folder + name, object, content);
+  const std::string id = announce(folder + name, content);
   write_file(spool() / id, content);
-  journal->finish_upload(id);
+  told(id);
   journal->intake().work();
   return id;
 }
@@ -198,8 +221,9 @@ store::File Gateway::file(const std::string& id) {
 }
 
 bool Gateway::is_announced(const std::string& id) {
-  return real_store->read(
-      [&](store::Unit& unit) { return store::find_upload_intent(unit, id).has_value(); });
+  const bool is_listed = listed_ids(context->staging("acme")).contains(id);
+  return is_listed &&
+         !real_store->read([&](store::Unit& unit) { return store::find_file(unit, id); });
 }
 
 std::vector<std::string> Gateway::steps(const std::string& id) {

@@ -13,7 +13,9 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +27,7 @@
 #include "daemon/files/journal.h"
 #include "daemon/files/outbound.h"
 #include "daemon/files/pipeline.h"
+#include "sftp/intents.h"
 #include "store/files.h"
 #include "store/notices.h"
 #include "store/partners.h"
@@ -98,17 +101,20 @@ class Gateway {
 
   /// As if the daemon had been killed and started again.
   void restart();
-  /// What the front does: intent, file into the spool, done. Returns the id.
-  /// An intent, by the virtual path; the file is to come into the spool under the name it returns.
-  std::string announce(const std::string& path, const std::string& object,
-                       std::string_view content);
+  /// What a session does first: a line in its list of intents, by the virtual path. The file is to
+  /// come into the spool under the name it returns, the id.
+  std::string announce(const std::string& path, std::string_view content);
+  /// What it says at last of one that it announced.
+  void told(const std::string& id, bool in_spool = true);
+  void end_session();
+  /// All of it: intent, file into the spool, done. Returns the id.
   std::string upload(const std::string& object, const std::string& name, std::string_view content);
   /// Everything that can be done now.
   void work();
   /// work(), and lets the clock reach whatever waits for a retry, `times` times.
   void work_and_retry(int times = 3);
 
-  /// Announced, and neither received nor given up.
+  /// In a list of intents, and neither received nor given up.
   bool is_announced(const std::string& id);
   [[nodiscard]] store::File file(const std::string& id);
   [[nodiscard]] std::vector<std::string> steps(const std::string& id);
@@ -118,6 +124,7 @@ class Gateway {
   [[nodiscard]] fs::path tree() const { return root() / "partners/acme/tree"; }
   [[nodiscard]] fs::path inbound() const { return root() / "inbound/acme"; }
   [[nodiscard]] fs::path spool() const { return root() / "partners/acme/spool"; }
+  [[nodiscard]] fs::path staging() const { return root() / "partners/acme/staging"; }
   [[nodiscard]] fs::path outbound() const { return root() / "outbound/acme"; }
   [[nodiscard]] const fs::path& root() const { return directory_.path(); }
   [[nodiscard]] SessionPeer peer() const;
@@ -135,6 +142,12 @@ class Gateway {
   std::unique_ptr<Outbound> out;
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<Journal> journal;
+
+  // The session, from its first announcement on.
+  std::string session_id;
+  base::UniqueFd staging_fd;
+  std::optional<sftp::IntentList> list;
+  std::map<std::string, Uploaded> announced;
 };
 
 /// Names below a directory, relative, sorted; directories themselves left out.

@@ -30,25 +30,20 @@ inline std::string ed25519_blob(char fill) {
 
 class RecordingJournal final : public FileJournal {
  public:
-  std::string begin_upload(const SessionPeer& peer, const UploadIntent& intent) override {
-    if (fail) throw base::Error("the store is away");
+  void session_began(const std::string& partner, const std::string& session_id) override {
     const std::lock_guard lock(mutex);
-    intents.push_back({peer.partner, intent});
-    return base::random_id();
+    began.push_back(partner + " " + session_id);
   }
-  void finish_upload(const std::string& id) override {
-    if (fail) throw base::Error("the store is away");
+  void uploaded(const SessionPeer& peer, const std::string& session_id,
+                const Uploaded& upload) override {
+    if (fail) throw base::Error("unknown session");
     std::unique_lock lock(mutex);
     changed.wait(lock, [this] { return !holds_up; });
-    finished.push_back(id);
+    uploads.push_back({peer.partner, session_id, upload});
   }
-  void abort_upload(const std::string& id) override {
+  void session_ended(const std::string& session_id) override {
     const std::lock_guard lock(mutex);
-    aborted.push_back(id);
-  }
-  void session_ended(const std::vector<std::string>& uploads) override {
-    const std::lock_guard lock(mutex);
-    left.insert(left.end(), uploads.begin(), uploads.end());
+    ended.push_back(session_id);
     changed.notify_all();
   }
   void downloaded(const SessionPeer&, const std::string& path, std::uint64_t, bool) override {
@@ -68,13 +63,14 @@ class RecordingJournal final : public FileJournal {
   std::mutex mutex;
   std::condition_variable changed;
   std::atomic<bool> fail{false};
-  bool holds_up = false;  ///< under the mutex: finish_upload() waits, and who called it
-  struct Intent {
+  bool holds_up = false;  ///< under the mutex: uploaded() waits, and who called it
+  struct Told {
     std::string partner;
-    daemon::UploadIntent intent;
+    std::string session_id;
+    Uploaded upload;
   };
-  std::vector<Intent> intents;
-  std::vector<std::string> finished, aborted, left, downloads, deletions, waiting;
+  std::vector<Told> uploads;
+  std::vector<std::string> began, ended, downloads, deletions, waiting;
 };
 
 class BrokerTest : public ::testing::Test {
@@ -147,6 +143,15 @@ class BrokerTest : public ::testing::Test {
     sftp::Received received = client.finish(client.start(query), patience);
     if (directory != nullptr) *directory = std::move(received.descriptor);
     return std::get<sftp::LoginAnswer>(received.envelope.message);
+  }
+  static sftp::UploadDone upload_of(std::string path, std::uint64_t size) {
+    sftp::UploadDone done;
+    done.file_id = base::random_id();
+    done.path = std::move(path);
+    done.size = size;
+    done.line = 1;
+    done.in_spool = true;
+    return done;
   }
   /// Waits until the daemon has worked on all that was sent before.
   static void settled(sftp::BrokerClient& client) {

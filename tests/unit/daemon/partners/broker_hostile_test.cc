@@ -150,24 +150,6 @@ TEST_F(EventsSocketTest, NothingOfTheJournalGoesOverIt) {
   EXPECT_TRUE(journal_.deletions.empty());
 }
 
-TEST_F(BrokerTest, ObjectsAreThePartnersOwn) {
-  auto client = logged_in();
-  const sftp::UploadIntent intent{"Secrets", "a", "/Incoming/Secrets/a", 1, {}, ""};
-  const auto refused = client->ask<sftp::UploadTicket>(intent, patience);
-  EXPECT_EQ(refused.status, sftp::Status::refused);
-  {
-    const std::lock_guard lock(journal_.mutex);
-    EXPECT_TRUE(journal_.intents.empty());
-  }
-  config_->set(std::make_shared<const Config>([&] {
-    Config config = *config_->get();
-    config.partner.objects.emplace_back("Secrets");
-    return config;
-  }()));
-  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::ok)
-      << "added after the login";
-}
-
 TEST_F(BrokerTest, EventsAreAboutPaths) {
   auto client = logged_in();
   sftp::FileEvent event;
@@ -232,8 +214,8 @@ TEST_F(BrokerTest, NoFolderIsTooDeepForTheQuota) {
 TEST_F(BrokerTest, WhatComesBeforeTheLoginEndsTheConnection) {
   for (const sftp::Message& early :
        {sftp::Message(sftp::UploadDone{}), sftp::Message(sftp::FileEvent{}),
-        sftp::Message(sftp::UploadIntent{"Users", "a", "/Incoming/Users/a", 1, {}, ""}),
-        sftp::Message(sftp::TakenQuery{}), sftp::Message(sftp::LoginAnswer{})}) {
+        sftp::Message(sftp::UsageReport{}), sftp::Message(sftp::TakenQuery{}),
+        sftp::Message(sftp::LoginAnswer{})}) {
     auto client = session();
     client->send(early);
     EXPECT_TRUE(ends(*client));

@@ -13,7 +13,9 @@
 #include "base/file_io.h"
 #include "broker_fixture.h"
 #include "daemon/partners/directories.h"
+#include "daemon/partners/session_id.h"
 #include "daemon/partners/ssh_key.h"
+#include "sftp/intents.h"
 #include "store/files.h"
 
 namespace sallyport::daemon {
@@ -112,121 +114,102 @@ TEST_F(BrokerTest, APartnerHasSoManyConnectionsAndNoMore) {
   EXPECT_EQ(login(*third, by_key("acme", key_)).outcome, Outcome::allow);
 }
 
-TEST_F(BrokerTest, AnUploadIsJournalledThenTakenAndRemembered) {
+TEST_F(BrokerTest, AnUploadIsJournalledAndRemembered) {
   auto client = logged_in();
-  const auto ticket = client->ask<sftp::UploadTicket>(
-      sftp::UploadIntent{"Invoices", "a.pdf", "/Incoming/Invoices/2026/a.pdf", 12, {}, ""},
-      patience);
-  ASSERT_EQ(ticket.status, sftp::Status::ok);
-  EXPECT_EQ(ticket.file_id.size(), 26U);
-  {
-    const std::lock_guard lock(journal_.mutex);
-    EXPECT_EQ(journal_.intents.at(0).intent.name, "2026/a.pdf");
-    EXPECT_EQ(journal_.intents.at(0).partner, "acme");
-  }
   sftp::TakenQuery query;
   query.path = "/Incoming/Invoices/2026/a.pdf";
   EXPECT_FALSE(client->ask<sftp::TakenAnswer>(query, patience).taken);
-  sftp::UploadDone done;
-  done.file_id = ticket.file_id;
+  sftp::UploadDone done = upload_of(query.path, 12);
   done.modified = 99;
+  done.line = 7;
   client->send(done);
   const auto taken = client->ask<sftp::TakenAnswer>(query, patience);
   EXPECT_TRUE(taken.taken);
   EXPECT_EQ(taken.size, 12U);
   EXPECT_EQ(taken.modified, 99);
+  const std::string session = session_id_;
   // Any session of the partner sees it.
   EXPECT_TRUE(logged_in()->ask<sftp::TakenAnswer>(query, patience).taken);
-  // Done twice, or for what was never begun, or by another session, is nothing.
-  client->send(done);
-  done.file_id = base::random_id();
-  client->send(done);
   settled(*client);
   const std::lock_guard lock(journal_.mutex);
-  EXPECT_THAT(journal_.finished, testing::ElementsAre(ticket.file_id));
+  ASSERT_THAT(journal_.uploads, testing::SizeIs(1));
+  const auto& told = journal_.uploads.front();
+  EXPECT_EQ(told.partner, "acme");
+  EXPECT_EQ(told.session_id, session);
+  EXPECT_EQ(told.upload.id, done.file_id);
+  EXPECT_EQ(told.upload.path, query.path);
+  EXPECT_EQ(told.upload.line, 7U);
+  EXPECT_TRUE(told.upload.in_spool);
+  EXPECT_THAT(journal_.began, testing::Contains("acme " + session));
 }
 
-TEST_F(BrokerTest, AnIntentCanTakeThePlaceOfOneOfItsOwnSessionOnly) {
+TEST_F(BrokerTest, WhatIsNotInTheSpoolIsNotTaken) {
   auto client = logged_in();
-  sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
-  const auto first = client->ask<sftp::UploadTicket>(intent, patience);
-  intent.replaces = first.file_id;
-  EXPECT_EQ(logged_in()->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::refused);
-  const auto second = client->ask<sftp::UploadTicket>(intent, patience);
-  EXPECT_EQ(second.status, sftp::Status::ok);
-  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::refused);
-  sftp::UploadDone done;
-  done.file_id = first.file_id;
+  sftp::UploadDone done = upload_of("/Incoming/Users/a", 1);
+  done.in_spool = false;
   client->send(done);
-  done.file_id = second.file_id;
-  client->send(done);
+  sftp::TakenQuery query;
+  query.path = done.path;
+  EXPECT_FALSE(client->ask<sftp::TakenAnswer>(query, patience).taken);
   settled(*client);
-  const std::lock_guard lock(journal_.mutex);
-  EXPECT_THAT(journal_.intents, testing::SizeIs(2));
-  EXPECT_EQ(journal_.intents.at(1).intent.replaces, first.file_id);
-  EXPECT_THAT(journal_.finished, testing::ElementsAre(second.file_id));
+  client.reset();
+  server_.reset();
+  ASSERT_THAT(journal_.uploads, testing::SizeIs(1));
+  EXPECT_FALSE(journal_.uploads.front().upload.in_spool);
+  const auto events =
+      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
+  EXPECT_EQ(std::count_if(events.begin(), events.end(),
+                          [](const auto& one) { return one.event == "upload"; }),
+            0);
 }
 
-TEST_F(BrokerTest, WhatASessionAnnouncedAndDidNotEndIsLookedAfter) {
+TEST_F(BrokerTest, ASessionThatIsToldToGoIsHeardToItsEnd) {
   auto client = logged_in();
-  sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
-  const auto done = client->ask<sftp::UploadTicket>(intent, patience);
-  const auto aborted = client->ask<sftp::UploadTicket>(intent, patience);
-  const auto left = client->ask<sftp::UploadTicket>(intent, patience);
-  // Told to go: what it has done by then counts, what it begins after that does not.
+  const std::string session = session_id_;
   server_->end_sessions("acme", "", "suspended");
-  client->send(sftp::UploadDone{done.file_id, 0, 0});
-  client->send(sftp::UploadAborted{aborted.file_id});
+  client->send(upload_of("/Incoming/Users/a", 1));
   client.reset();
   std::unique_lock lock(journal_.mutex);
-  EXPECT_TRUE(journal_.changed.wait_for(lock, patience, [&] { return !journal_.left.empty(); }));
-  EXPECT_THAT(journal_.finished, testing::ElementsAre(done.file_id));
-  EXPECT_THAT(journal_.aborted, testing::ElementsAre(aborted.file_id));
-  EXPECT_THAT(journal_.left, testing::ElementsAre(left.file_id));
-}
-
-TEST_F(BrokerTest, ASessionCannotAnnounceWithoutEnd) {
-  auto client = logged_in();
-  const sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
-  int announced = 0;
-  while (announced < 1000 &&
-         client->ask<sftp::UploadTicket>(intent, patience).status == sftp::Status::ok) {
-    ++announced;
-  }
-  EXPECT_EQ(announced, 101) << "partner.handles, and one";
-}
-
-TEST_F(BrokerTest, NoUploadIsAnnouncedWhenTheJournalFails) {
-  auto client = logged_in();
-  const sftp::UploadIntent intent{"Users", "a", "/Incoming/Users/a", 1, {}, ""};
-  journal_.fail = true;
-  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::failed);
-  journal_.fail = false;
-  EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::ok);
+  EXPECT_TRUE(journal_.changed.wait_for(lock, patience, [&] { return !journal_.ended.empty(); }));
+  EXPECT_THAT(journal_.uploads, testing::SizeIs(1));
+  EXPECT_THAT(journal_.ended, testing::ElementsAre(session));
 }
 
 TEST_F(BrokerTest, NamesOfTheFrontAreClaims) {
   auto client = logged_in();
-  const sftp::UploadIntent bad[] = {
-      {"Users", "a", "/Incoming/Invoices/a", 1, {}, ""},
-      {"Users", "b", "/Incoming/Users/a", 1, {}, ""},
-      {"", "a", "/Outgoing/a", 1, {}, ""},
-      {"", "a", "/Incoming/Users/a", 1, {}, ""},
-      {"Users", "a", "/Incoming/Users/../a", 1, {}, ""},
-      {"..", "a", "/Incoming/../a", 1, {}, ""},
-      {"Users", "a\n", "/Incoming/Users/a\n", 1, {}, ""},
-      {"Users", "", "/Incoming/Users/", 1, {}, ""},
-      {"Users", "\xff", "/Incoming/Users/\xff", 1, {}, ""},
-      {"Users", "a", "Incoming/Users/a", 1, {}, ""},
-      {"Users", "a", "/Incoming/Users/x//a", 1, {}, ""},
-      {"a/b", "c", "/Incoming/a/b/c", 1, {}, ""},
-      {"Users", std::string(256, 'a'), "/Incoming/Users/" + std::string(256, 'a'), 1, {}, ""}};
-  for (const auto& intent : bad) {
-    EXPECT_EQ(client->ask<sftp::UploadTicket>(intent, patience).status, sftp::Status::refused)
-        << intent.path;
+  const std::string bad[] = {"/Outgoing/a",
+                             "/Incoming",
+                             "/Incoming/",
+                             "/Incoming/Users/../a",
+                             "/Incoming/../a",
+                             "/Incoming/Users/a\n",
+                             "/Incoming/Users/a\t",
+                             "/Incoming/Users/",
+                             "/Incoming/Users/\xff",
+                             "Incoming/Users/a",
+                             "/Incoming/Users/x//a",
+                             "",
+                             "/Incoming/Users/" + std::string(256, 'a')};
+  for (const std::string& path : bad) client->send(upload_of(path, 1));
+  for (const char* id : {"", "..", "a/b", "abcdefghijklmnopqrstuvwxy", "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+                         "abcdefghijklmnopqrstuvwxyz2", "../../../../../../etc/passw"}) {
+    sftp::UploadDone done = upload_of("/Incoming/Users/a", 1);
+    done.file_id = id;
+    client->send(done);
   }
+  settled(*client);
   const std::lock_guard lock(journal_.mutex);
-  EXPECT_TRUE(journal_.intents.empty());
+  EXPECT_TRUE(journal_.uploads.empty());
+}
+
+TEST_F(BrokerTest, SessionsSayWhichNodeLetThemIn) {
+  const std::string id = make_session_id("north");
+  EXPECT_TRUE(sftp::is_id(id));
+  EXPECT_TRUE(is_session_of(id, "north"));
+  EXPECT_FALSE(is_session_of(id, "south"));
+  EXPECT_NE(make_session_id("north"), id);
+  const auto client = logged_in();
+  EXPECT_TRUE(is_session_of(session_id_, node_name(*config_->get())));
 }
 
 TEST_F(BrokerTest, SuspensionEndsRunningSessions) {
@@ -348,9 +331,7 @@ TEST_F(BrokerTest, WhatASessionDoesIsRecordedInItsOrder) {
 // The daemon is held up, so that the socket of events fills.
 TEST_F(BrokerTest, WhatDoesNotFitGoesAnotherWayAndKeepsItsPlace) {
   auto client = logged_in();
-  const sftp::UploadIntent intent{"Invoices", "a", "/Incoming/Invoices/a", 1, {}, ""};
-  sftp::UploadDone done;
-  done.file_id = client->ask<sftp::UploadTicket>(intent, patience).file_id;
+  const sftp::UploadDone done = upload_of("/Incoming/Invoices/a", 1);
   {
     const std::lock_guard lock(journal_.mutex);
     journal_.holds_up = true;
