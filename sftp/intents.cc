@@ -84,6 +84,12 @@ bool IntentList::add(const Intent& intent) {
   length_ += written;
   torn_ = false;
   lines_ = line;
+  struct stat status {};
+  if (::fstat(file_.get(), &status) != 0) return false;
+  if (status.st_nlink == 0) {
+    errno = ESTALE;
+    return false;
+  }
   if (::fsync(file_.get()) != 0) return false;
   if (!named_ && ::fsync(staging_) != 0) return false;
   named_ = true;
@@ -99,7 +105,8 @@ std::optional<IntentsName> parse_intents_name(std::string_view name) {
       name.substr(id_length, infix.size()) != infix)
     return std::nullopt;
   const auto part = number_of(name.substr(id_length + infix.size()));
-  if (!part || *part == 0) return std::nullopt;
+  if (!part || *part == 0 || intents_name(name.substr(0, id_length), *part) != name)
+    return std::nullopt;
   return IntentsName{std::string(name.substr(0, id_length)), *part};
 }
 

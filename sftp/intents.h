@@ -46,9 +46,10 @@ class IntentList {
       : staging_(staging), session_id_(std::move(session_id)), heading_(std::move(heading)) {}
 
   /// True: it is durable. False: the file must not be moved; errno is EAGAIN if the journal is too
-  /// far behind.
+  /// far behind, ESTALE if somebody has removed the list.
   [[nodiscard]] bool add(const Intent& intent);
-  /// The number of the last line, from 1.
+  /// The number of the last line, from 1. The daemon is told of each, of one that may not be
+  /// durable, too.
   [[nodiscard]] std::uint64_t lines() const { return lines_; }
 
  private:

@@ -204,8 +204,13 @@ Session::Outcome Session::take(std::unique_ptr<Upload>& upload) {
   done.path = path.text();
   done.size = upload->size;
   done.sha256 = *digest;
-  if (!context_.intents.add({done.file_id, done.path, done.size, done.sha256})) return failure;
+  const std::uint64_t lines = context_.intents.lines();
+  const bool durable = context_.intents.add({done.file_id, done.path, done.size, done.sha256});
   done.line = context_.intents.lines();
+  if (!durable) {
+    if (done.line > lines) context_.broker.send(done);
+    return failure;
+  }
   done.in_spool = context_.staging.move_to_spool(*upload, done.file_id);
   if (!done.in_spool) {
     (void)context_.staging.move_back(*upload, done.file_id);

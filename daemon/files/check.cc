@@ -1,5 +1,6 @@
 #include "daemon/files/check.h"
 
+#include <chrono>
 #include <set>
 
 #include "base/log.h"
@@ -15,6 +16,8 @@ using store::FileState;
 using store::Unit;
 
 constexpr unsigned page = 500;
+/// For so long an upload may be in the spool and in the list of its session alone.
+constexpr std::chrono::minutes on_its_way{15};
 constexpr unsigned deepest = 32;
 constexpr std::string_view marker_ending = ".ready";
 constexpr std::string_view note_ending = ".reason.txt";
@@ -23,6 +26,16 @@ constexpr std::size_t cut_note = 240;
 
 std::optional<File> row_of(const FileContext& context, const std::string& id) {
   return context.store.read([&](Unit& unit) { return store::find_file(unit, id); });
+}
+
+/// In lists of sessions, or in the table where programs before this one kept intents.
+std::set<std::string> announced_ids(const FileContext& context, const std::string& partner) {
+  std::set<std::string> ids = listed_ids(context.staging(partner));
+  for (const auto& intent :
+       context.store.read([](Unit& unit) { return store::list_upload_intents(unit, "", page); })) {
+    ids.insert(intent.id);
+  }
+  return ids;
 }
 
 bool is_unfinished_inbound(FileState state) {
@@ -43,14 +56,21 @@ std::vector<std::string> partner_names(const FileContext& context) {
 
 void Check::look_at_spool(const std::string& partner, const FileSink& offer, CheckReport& report) {
   const Directory spool = context_.spool(partner);
-  const std::vector<std::string> names = spool.list();
-  // In this order: what is in the spool was listed before, and what is listed no more has its row.
-  const std::set<std::string> listed = listed_ids(context_.staging(partner));
-  for (const std::string& name : names) {
+  std::optional<std::set<std::string>> listed;
+  for (const std::string& name : spool.list()) {
     ++report.files;
     const std::string path = join(spool.path(), name);
-    const auto file = row_of(context_, name);
-    if (!file && listed.contains(name)) continue;  // on its way into the journal
+    auto file = row_of(context_, name);
+    if (!file) {
+      // In this order: what is in the spool was listed before, and what is listed no more has its
+      // row. What has been on its way into the journal for long is not.
+      if (!listed) listed = announced_ids(context_, partner);
+      const auto status = spool.look(name);
+      const bool is_new = status && base::from_unix(status->st_ctim.tv_sec) + on_its_way >
+                                        std::chrono::system_clock::now();
+      if (is_new && listed->contains(name)) continue;
+      file = row_of(context_, name);
+    }
     if (!file || file->partner != partner || file->direction != store::Direction::inbound) {
       report.findings.push_back(
           {"orphan", path, "", "No row of the journal belongs to this file."});
@@ -214,7 +234,14 @@ void Check::settle(const FileSink& offer) {
 CheckReport Check::check() {
   CheckReport report;
   for (const std::string& partner : partner_names(context_)) {
-    look_at_spool(partner, {}, report);
+    try {
+      look_at_spool(partner, {}, report);
+    } catch (const store::Error&) {
+      throw;
+    } catch (const base::Error& error) {
+      report.findings.push_back({"unreadable", partner, "", error.what()});
+      continue;
+    }
     const Directory home = context_.partner_directory(partner);
     for (const std::string area : {"/Archive/Incoming", "/Archive/Failed", "/Outgoing"}) {
       const auto folder = home.find("tree" + area);

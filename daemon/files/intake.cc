@@ -30,6 +30,11 @@ constexpr int most_looks = 5;
 /// Then what else has to be done comes, too.
 constexpr int most_rounds = 64;
 
+/// A session gives up no more uploads than this, and a partner gets no farther ahead of the store,
+/// all its sessions together, before they are cut off.
+constexpr unsigned most_given_up = 1000;
+constexpr std::size_t most_unrecorded = 20000;
+
 /// A partner who sends many small files has the next one here within this time, on a busy machine,
 /// too.
 constexpr std::chrono::milliseconds calm_after{10};
@@ -160,6 +165,12 @@ void Intake::run() {
       failed = false;
       pause = first_pause;
       trouble = unreadable_;
+      const std::lock_guard lock(mutex_);
+      if (!deferred_.empty()) {
+        trouble = why_deferred_;
+      } else {
+        deferred_pause_ = first_pause;
+      }
     } catch (const std::exception& error) {
       trouble = error.what();
       if (std::exchange(failed, true)) pause = std::min(2 * pause, longest_pause);
@@ -182,9 +193,12 @@ void Intake::work() {
   close_ended();
 }
 
-void Intake::session_began(const std::string& session_id, const std::string& partner) {
+void Intake::session_began(const std::string& session_id, const std::string& partner,
+                           std::string uploader) {
   const std::lock_guard lock(mutex_);
-  sessions_[session_id].partner = partner;
+  Session& session = sessions_[session_id];
+  session.partner = partner;
+  session.uploader = std::move(uploader);
 }
 
 void Intake::uploaded(const std::string& session_id, UploadIntent intent, std::uint64_t line,
@@ -198,25 +212,39 @@ void Intake::uploaded(const std::string& session_id, UploadIntent intent, std::u
                         intent.id);
     }
     Session& session = found->second;
-    session.unrecorded.insert(line);
-    session.last_line = std::max(session.last_line, line);
-    session.last_id = intent.id;
+    std::size_t& unrecorded = unrecorded_[session.partner];
+    // Each line is told of, in their order. Then no file of an honest session is missed, whatever
+    // happens to what it said of it.
+    if (line != session.last_line + 1 || session.given_up > most_given_up ||
+        unrecorded >= most_unrecorded) {
+      throw base::Error("A session of " + session.partner + " reported line " +
+                        std::to_string(line) + " of its uploads after line " +
+                        std::to_string(session.last_line) + ", with " + std::to_string(unrecorded) +
+                        " of its partner's not recorded yet");
+    }
     const auto now = Clock::now();
     if (now > last_told_ + calm_after) burst_began_ = now;
     last_told_ = now;
     is_first = told_.empty();
-    told_.push_back({std::move(intent), session_id, line, in_spool});
+    std::string id = intent.id;
+    told_.push_back({std::move(intent), session_id, line, in_spool, false});
+    session.unrecorded.insert(line);
+    ++unrecorded;
+    if (!in_spool) ++session.given_up;
+    session.last_id = std::move(id);
+    session.last_line = line;
   }
   // Else it is awake, or wakes up when the burst is over.
   if (is_first) changed_.notify_all();
 }
 
-void Intake::session_ended(const std::string& session_id) {
+void Intake::session_ended(const std::string& session_id, bool cut_off) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = sessions_.find(session_id);
     if (found == sessions_.end()) return;
     found->second.ended = true;
+    found->second.cut_off = cut_off;
     if (found->second.unrecorded.empty()) ended_.insert(session_id);
   }
   changed_.notify_all();
@@ -253,6 +281,8 @@ bool Intake::record_some() {
             place = shared.place_of(told.intent);
           } catch (const base::Error& error) {
             if (is_given_up(told.intent.partner)) {
+              given_up_[told.intent.partner] = Clock::now() + given_up_for;
+              why_deferred_ = error.what();
               deferred.push_back(told);
               continue;
             }
@@ -263,7 +293,8 @@ bool Intake::record_some() {
           step =
               place == Place::absent ? "reported as done, but not found in the spool" : "received";
         }
-        auto file = record(unit, told.intent, place, shared.has_object(told.intent), step);
+        auto file =
+            record(unit, told.intent, place, shared.has_object(told.intent), told.tried, step);
         if (file) {
           files.push_back(std::move(*file));
         } else if (told.in_spool && place == Place::absent) {
@@ -273,12 +304,17 @@ bool Intake::record_some() {
     });
     together_ = std::min(together_ * 2, most_together);
   } catch (const store::Error& error) {
-    if (!is_lasting(error) || batch.empty()) throw;
+    if (!is_lasting(error) || batch.empty()) {
+      const std::lock_guard lock(mutex_);
+      for (std::size_t i = 0; i < batch.size(); ++i) told_[i].tried = true;
+      throw;
+    }
     together_ = 1;
     if (batch.size() > 1) return true;  // one at a time shows which
     base::log_error("file.unrecordable", {{"file", batch.front().intent.id}},
                     "upload {} is in the spool, and is tried again later: {}",
                     batch.front().intent.id, error.what());
+    why_deferred_ = error.what();
     deferred = batch;
   }
   if (batch.empty() && !blocked.empty()) return wait_for_the_first(blocked);
@@ -288,7 +324,8 @@ bool Intake::record_some() {
     told_.erase(told_.begin(), told_.begin() + static_cast<std::ptrdiff_t>(batch.size()));
     if (!deferred.empty()) {
       deferred_.insert(deferred_.end(), deferred.begin(), deferred.end());
-      resolve_again(first_pause);
+      resolve_again(deferred_pause_);
+      deferred_pause_ = std::min(2 * deferred_pause_, given_up_for);
     }
   }
   for (const File& file : files) tell(file);
@@ -307,29 +344,39 @@ bool Intake::record_some() {
 
 /// Lists go as far as their lines are rows.
 void Intake::recorded(const std::vector<Told>& batch) {
-  std::vector<std::pair<std::string, std::string>> parts;  // partner, name
+  struct Part {
+    std::string session_id;
+    std::string partner;
+    std::uint64_t number = 0;
+  };
+  std::vector<Part> parts;
   {
     const std::lock_guard lock(mutex_);
     for (const Told& told : batch) {
       const auto found = sessions_.find(told.session_id);
       if (found == sessions_.end()) continue;
       Session& session = found->second;
-      session.unrecorded.erase(told.line);
+      const auto count = unrecorded_.find(session.partner);
+      if (session.unrecorded.erase(told.line) > 0 && count != unrecorded_.end() &&
+          --count->second == 0) {
+        unrecorded_.erase(count);
+      }
       const bool all = session.unrecorded.empty();
       const std::uint64_t first_open = all ? session.last_line + 1 : *session.unrecorded.begin();
       while ((session.removed_parts + 1) * sftp::intents_of_a_part < first_open) {
-        parts.emplace_back(session.partner,
-                           sftp::intents_name(told.session_id, ++session.removed_parts));
+        parts.push_back({told.session_id, session.partner, ++session.removed_parts});
       }
       if (all && session.ended) ended_.insert(told.session_id);
     }
   }
-  for (const auto& [partner, name] : parts) {
+  for (const Part& part : parts) {
     try {
-      context_.staging(partner).remove_file(name);
+      context_.staging(part.partner).remove_file(sftp::intents_name(part.session_id, part.number));
     } catch (const base::Error& error) {
-      // It is removed when the session has ended.
-      base::log_warning("file.list_kept", {{"partner", partner}}, "{}", error.what());
+      base::log_warning("file.list_kept", {{"partner", part.partner}}, "{}", error.what());
+      const std::lock_guard lock(mutex_);
+      const auto session = sessions_.find(part.session_id);
+      if (session != sessions_.end()) session->second.list_kept = true;
     }
   }
 }
@@ -360,13 +407,15 @@ void Intake::resolve_again(std::chrono::seconds pause) {
 }
 
 std::optional<File> Intake::record(Unit& unit, const UploadIntent& intent, Place place,
-                                   bool has_object, std::string_view step) const {
+                                   bool has_object, bool tried, std::string_view step) const {
   const base::Instant now = context_.now();
   std::optional<File> known = store::find_file(unit, intent.id);
   if (known) {
     // A line is a claim, and an id is for ever.
-    if (known->partner != intent.partner) return std::nullopt;
-    if (known->state == FileState::received) return known;  // by a commit of unknown end
+    if (known->partner != intent.partner || known->direction != store::Direction::inbound ||
+        known->object != intent.object || known->name != intent.name)
+      return std::nullopt;
+    if (known->state == FileState::received && tried) return known;  // it went well after all
     // One that was given up is late, and welcome.
     if (known->state != FileState::aborted || place != Place::whole) return std::nullopt;
   }

@@ -29,6 +29,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "daemon/files/context.h"
@@ -52,12 +53,15 @@ class Intake {
   void start();
   void stop();
 
-  void session_began(const std::string& session_id, const std::string& partner);
-  /// What has become of line `line` of its lists. Does not touch disk or store. Throws for a
-  /// session that did not begin.
+  /// `uploader` as in store::File.
+  void session_began(const std::string& session_id, const std::string& partner,
+                     std::string uploader);
+  /// What has become of line `line` of its lists. Does not touch disk or store. Throws for what no
+  /// honest session says: then it is to be cut off, and its lists tell.
   void uploaded(const std::string& session_id, store::UploadIntent intent, std::uint64_t line,
                 bool in_spool);
-  void session_ended(const std::string& session_id);
+  /// `cut_off`: not by itself, so its process may be at its lists for a while.
+  void session_ended(const std::string& session_id, bool cut_off);
 
   /// Looks at the lists of sessions that an interruption ended: a file in the spool is received, in
   /// the order in which they came there; where there is none, and no session can still be at it,
@@ -76,10 +80,14 @@ class Intake {
   /// A session of this program.
   struct Session {
     std::string partner;
+    std::string uploader;
     std::set<std::uint64_t> unrecorded;  ///< lines that were told of and are no rows yet
-    std::uint64_t last_line = 0;         ///< of those that were told of
+    std::uint64_t last_line = 0;         ///< that was told of: all before it were
     std::string last_id;
     std::uint64_t removed_parts = 0;
+    unsigned given_up = 0;   ///< moves that it said had failed
+    bool list_kept = false;  ///< a part could not be removed
+    bool cut_off = false;
     bool ended = false;
   };
   /// A line that was told of.
@@ -88,17 +96,19 @@ class Intake {
     std::string session_id;
     std::uint64_t line = 0;
     bool in_spool = false;
+    bool tried = false;  ///< in a commit whose end is not known
   };
   /// A session whose lists hold more than was told.
   struct Left {
-    std::string partner;
+    std::string uploader;   ///< "": as its lists say
     base::Instant since{};  ///< when it was found
     bool may_run = false;   ///< it may be at its lists for a while
     bool foreign = false;   ///< of another node, which may be at work: never removed
-    std::set<std::string, std::less<>> settled;
-    std::size_t lines = 0;
+    bool is_read = false;   ///< in this look, from beginning to end
+    std::set<std::string> settled;
     std::size_t unsettled = 0;
   };
+  using LeftKey = std::pair<std::string, std::string>;  ///< partner, session
   enum class Place { absent, damaged, whole };
   class Shared;
   struct Found;
@@ -117,7 +127,8 @@ class Intake {
   /// The row of an upload, by what is in its place; nullopt if nobody has to be told of it.
   [[nodiscard]] std::optional<store::File> record(store::Unit& unit,
                                                   const store::UploadIntent& intent, Place place,
-                                                  bool has_object, std::string_view step) const;
+                                                  bool has_object, bool tried,
+                                                  std::string_view step) const;
   [[nodiscard]] std::vector<std::string> objects_of(store::Unit& unit,
                                                     const std::string& partner) const;
   /// No folder is an object, too.
@@ -131,11 +142,15 @@ class Intake {
   void resolve_asked();
   void resolve_now();
   void look_for_left();
-  void add_of_lists(std::vector<Found>& all);
-  void add_of_list(const std::string& session_id, Left& left, std::vector<Found>& all);
+  void add_of_partner(const std::string& partner, std::vector<Found>& all);
+  void add_of_session(const LeftKey& key, const std::set<std::uint64_t>& parts, Left& left,
+                      std::vector<Found>& all);
   void add_of_table(std::vector<Found>& all);
-  [[nodiscard]] bool settle(const Found& found);
-  void forget_settled();
+  [[nodiscard]] std::set<std::string> partners_with_left() const;
+  void take_up(const Found& found);
+  void drop(const std::vector<const Found*>& absent);
+  void is_settled(const Found& found);
+  void forget_settled(const std::string& partner);
 
   FileContext context_;
   FileSink received_;
@@ -143,6 +158,7 @@ class Intake {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, Session> sessions_;
+  std::map<std::string, std::size_t> unrecorded_;  ///< lines that were told of, by partner
   std::set<std::string> ended_;  ///< of them, those whose lists are to be looked at
   std::deque<Told> told_;
   Clock::time_point burst_began_{};  ///< since then nobody waited long for the next of told_
@@ -159,10 +175,13 @@ class Intake {
   std::size_t together_ = 1;
   int looks_ = 0;  ///< at the first in line, in vain
   std::map<std::string, std::chrono::steady_clock::time_point> given_up_;  ///< by partner, until
-  std::map<std::string, Left> left_;                                       ///< by session
-  bool looked_for_left_ = false;  ///< what an earlier program left is known
-  bool looked_through_ = false;   ///< all of it has been looked at once
-  std::string unreadable_;        ///< why one of them could not be looked at
+  std::map<LeftKey, Left> left_;
+  std::optional<base::Instant> first_look_;  ///< for what an earlier program left
+  bool all_left_known_ = false;
+  bool looked_through_ = false;  ///< all of it has been looked at once
+  std::string why_deferred_;
+  std::chrono::seconds deferred_pause_{1};
+  std::string unreadable_;  ///< why one of them could not be looked at
   std::chrono::seconds again_pause_{1};
 };
 

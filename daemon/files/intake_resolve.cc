@@ -14,6 +14,7 @@
 #include "daemon/files/intent_lists.h"
 #include "daemon/files/names.h"
 #include "daemon/partners/session_id.h"
+#include "store/cluster.h"
 #include "store/error.h"
 
 namespace sallyport::daemon {
@@ -28,6 +29,9 @@ using store::UploadIntent;
 /// nobody is at its lists any more.
 constexpr std::chrono::minutes grace{10};
 constexpr unsigned intents_page = 500;
+/// What is looked at in one go, of the lists of one partner, and what goes into one commit.
+constexpr std::size_t most_of_a_partner = 20000;
+constexpr std::size_t most_dropped = 64;
 constexpr std::chrono::seconds first_again{1};
 constexpr std::chrono::seconds longest_again{60};
 
@@ -50,7 +54,7 @@ void Intake::resolve_asked() {
   {
     const std::lock_guard lock(mutex_);
     if (!std::exchange(resolve_, false)) return;
-    told_.insert(told_.end(), deferred_.begin(), deferred_.end());
+    told_.insert(told_.begin(), deferred_.begin(), deferred_.end());
     deferred_.clear();
   }
   try {
@@ -61,6 +65,10 @@ void Intake::resolve_asked() {
   }
   looked_through_ = true;
   const std::lock_guard lock(mutex_);
+  // What another node left comes with the sweep of who leads; what is ours has no other clock.
+  const bool is_ours = std::any_of(left_.begin(), left_.end(),
+                                   [](const auto& left) { return !left.second.foreign; });
+  if (is_ours || !all_left_known_) resolve_again(longest_again);
   if (unreadable_.empty()) {
     again_pause_ = first_again;
     return;
@@ -82,17 +90,20 @@ struct Intake::Found {
   }
 };
 
-/// Whether the lists end with what was told last. Throws base::Error if nobody can tell.
+/// Whether the lists end with what was told last, and can go. Throws base::Error if nobody can
+/// tell.
 bool Intake::was_all_told(const std::string& session_id, const Session& session) const {
+  if (session.cut_off || session.list_kept) return false;
   const Directory staging = context_.staging(session.partner);
   std::string last = session.last_id;
-  for (std::uint64_t part =
-           std::max(session.removed_parts, session.last_line / sftp::intents_of_a_part) + 1;
-       ; ++part) {
-    const auto list = read_intents(staging, sftp::intents_name(session_id, part));
-    if (!list) return last == session.last_id;
+  const std::uint64_t first =
+      std::max(session.removed_parts, session.last_line / sftp::intents_of_a_part) + 1;
+  for (std::uint64_t part = first; part <= first + 1; ++part) {
+    const auto list = read_intents(staging, session_id, part);
+    if (!list) break;
     if (!list->intents.empty()) last = list->intents.back().file_id;
   }
+  return last == session.last_id;
 }
 
 void Intake::close_ended() {
@@ -109,7 +120,11 @@ void Intake::close_ended() {
     try {
       all_told = was_all_told(session_id, session);
       if (all_told) {
-        remove_intents(context_.staging(session.partner), session_id, session.removed_parts + 1);
+        const Directory staging = context_.staging(session.partner);
+        const std::uint64_t first = session.removed_parts + 1;
+        for (std::uint64_t part = first; part < first + sftp::most_open_parts; ++part) {
+          if (!staging.remove_file(sftp::intents_name(session_id, part))) break;
+        }
       }
     } catch (const base::Error& error) {
       all_told = false;
@@ -117,9 +132,10 @@ void Intake::close_ended() {
     }
     if (!all_told) {
       Left left;
-      left.partner = session.partner;
+      left.uploader = session.uploader;
       left.since = context_.now();
-      left_.emplace(session_id, std::move(left));
+      left.may_run = session.cut_off;
+      left_.emplace(LeftKey{session.partner, session_id}, std::move(left));
     }
     const std::lock_guard lock(mutex_);
     if (!all_told) resolve_ = true;
@@ -128,34 +144,53 @@ void Intake::close_ended() {
   }
 }
 
+/// Sessions of a program before this one leave within seconds, but for as long as one may be at its
+/// work they can begin a list.
 void Intake::look_for_left() {
   const auto config = context_.config.get();
-  if (looked_for_left_ && !config->store.shared) return;
-  const std::string node = node_name(*config);
-  const auto partners = context_.store.read([](Unit& unit) { return store::list_partners(unit); });
+  if (all_left_known_ && !config->store.shared) return;
+  const std::string own = node_name(*config);
+  const base::Instant now = context_.now();
+  std::vector<store::Partner> partners;
+  std::vector<store::Node> nodes;
+  context_.store.read([&](Unit& unit) {
+    partners = store::list_partners(unit);
+    if (config->store.shared) nodes = store::list_nodes(unit);
+  });
+  const auto is_foreign = [&](const std::string& id) {
+    return std::any_of(nodes.begin(), nodes.end(), [&](const store::Node& node) {
+      return node.name != own && is_session_of(id, node.name);
+    });
+  };
+  if (!first_look_) first_look_ = now;
   bool all = true;
   for (const store::Partner& partner : partners) {
     try {
-      for (const std::string& id : sessions_with_intents(context_.staging(partner.name))) {
-        const bool foreign = config->store.shared && !is_session_of(id, node);
-        if (looked_for_left_ && !foreign) continue;
+      const Lists lists = find_lists(context_.staging(partner.name));
+      if (lists.are_more) {
+        all = false;
+        unreadable_ = "there are more lists of intents in the staging folder of " + partner.name +
+                      " than sessions leave; they are looked at some at a time";
+      }
+      for (const auto& [id, parts] : lists.sessions) {
+        const bool foreign = is_foreign(id);
+        if (all_left_known_ && !foreign) continue;
         {
           const std::lock_guard lock(mutex_);
           if (sessions_.contains(id)) continue;
         }
         Left left;
-        left.partner = partner.name;
-        left.since = context_.now();
+        left.since = now;
         left.may_run = true;
         left.foreign = foreign;
-        left_.emplace(id, std::move(left));
+        left_.emplace(LeftKey{partner.name, id}, std::move(left));
       }
     } catch (const base::Error& error) {
       unreadable_ = error.what();
       all = false;
     }
   }
-  looked_for_left_ = looked_for_left_ || all;
+  if (all && now >= *first_look_ + grace) all_left_known_ = true;
 }
 
 /// Intents that a program of before kept in the store.
@@ -177,64 +212,75 @@ void Intake::add_of_table(std::vector<Found>& all) {
   }
 }
 
-void Intake::add_of_lists(std::vector<Found>& all) {
-  for (auto& [session_id, left] : left_) {
-    left.unsettled = 1;  // should it fail
-    try {
-      add_of_list(session_id, left, all);
-    } catch (const store::Error&) {
-      throw;
-    } catch (const base::Error& error) {
-      unreadable_ = error.what();
+std::set<std::string> Intake::partners_with_left() const {
+  std::set<std::string> partners;
+  for (const auto& [key, left] : left_) partners.insert(key.first);
+  return partners;
+}
+
+void Intake::add_of_partner(const std::string& partner, std::vector<Found>& all) {
+  const Lists lists = find_lists(context_.staging(partner));
+  const std::size_t before = all.size();
+  for (auto left = left_.lower_bound({partner, ""});
+       left != left_.end() && left->first.first == partner; ++left) {
+    const auto parts = lists.sessions.find(left->first.second);
+    left->second.is_read = false;
+    left->second.unsettled = 0;
+    if (parts == lists.sessions.end()) {
+      left->second.is_read = true;
+    } else if (all.size() - before < most_of_a_partner) {
+      add_of_session(left->first, parts->second, left->second, all);
     }
   }
 }
 
-void Intake::add_of_list(const std::string& session_id, Left& left, std::vector<Found>& all) {
-  const Directory staging = context_.staging(left.partner);
-  const Directory spool = context_.spool(left.partner);
+void Intake::add_of_session(const LeftKey& key, const std::set<std::uint64_t>& parts, Left& left,
+                            std::vector<Found>& all) {
+  const auto& [partner, session_id] = key;
+  const Directory staging = context_.staging(partner);
+  const Directory spool = context_.spool(partner);
   const base::Instant now = context_.now();
-  std::vector<Found> found;
+  const auto old = std::chrono::system_clock::now() - grace;
+  std::set<std::string> seen;
   std::int64_t ordinal = 0;
-  for (const std::uint64_t part : parts_of(staging, session_id)) {
-    const auto list = read_intents(staging, sftp::intents_name(session_id, part));
-    if (!list) continue;
-    for (const sftp::Intent& intent : list->intents) {
+  for (const std::uint64_t number : parts) {
+    const auto part = read_intents(staging, session_id, number);
+    if (!part) continue;
+    const std::string uploader = left.uploader.empty() ? claimed_uploader(*part) : left.uploader;
+    struct Open {
+      const sftp::Intent* intent;
+      std::optional<struct stat> spooled;
+      std::optional<FileState> state;
+    };
+    std::vector<Open> open;
+    for (const sftp::Intent& intent : part->intents) {
+      if (left.settled.contains(intent.file_id) || !seen.insert(intent.file_id).second) continue;
+      const auto spooled = spool.look(intent.file_id);
+      // What another node has just moved it records itself.
+      if (left.foreign && (!spooled || base::from_unix(spooled->st_ctim.tv_sec) > old)) continue;
+      open.push_back({&intent, spooled, std::nullopt});
+    }
+    context_.store.read([&](Unit& unit) {
+      for (Open& one : open) {
+        const auto file = store::find_file(unit, one.intent->file_id);
+        one.state = file ? std::optional(file->state) : std::nullopt;
+      }
+    });
+    for (const Open& one : open) {
       ++ordinal;
-      if (left.settled.contains(intent.file_id)) continue;
-      Found one;
-      one.intent = intent_of(intent, left.partner, uploader_of(*list), now);
-      one.intent.ordinal = ordinal;
-      one.session_id = session_id;
-      one.is_last_look = !left.foreign && now >= left.since + grace;
-      found.push_back(std::move(one));
+      if (one.state && (*one.state != FileState::aborted || !one.spooled)) {
+        left.settled.insert(one.intent->file_id);
+        continue;
+      }
+      ++left.unsettled;
+      const base::Instant came = one.spooled ? base::from_unix(one.spooled->st_ctim.tv_sec) : now;
+      Found found{intent_of(*one.intent, partner, uploader, came), one.spooled, session_id,
+                  !left.foreign && now >= left.since + grace};
+      found.intent.ordinal = ordinal;
+      all.push_back(std::move(found));
     }
   }
-  left.lines = static_cast<std::size_t>(ordinal);
-  left.unsettled = 0;
-  std::vector<std::optional<File>> rows;
-  context_.store.read([&](Unit& unit) {
-    rows.clear();
-    for (const Found& one : found) rows.push_back(store::find_file(unit, one.intent.id));
-  });
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    Found& one = found[i];
-    const bool has_row = rows[i].has_value();
-    if (has_row && rows[i]->state != FileState::aborted) {
-      left.settled.insert(one.intent.id);
-      continue;
-    }
-    one.spooled = spool.look(one.intent.id);
-    if (has_row && !one.spooled) {
-      left.settled.insert(one.intent.id);
-      continue;
-    }
-    if (one.spooled) one.intent.created = base::from_unix(one.spooled->st_ctim.tv_sec);
-    ++left.unsettled;
-    // What another node has just moved it records itself.
-    if (left.foreign && (!one.spooled || now < one.intent.created + grace)) continue;
-    all.push_back(std::move(one));
-  }
+  left.is_read = true;
 }
 
 void Intake::resolve_now() {
@@ -242,15 +288,26 @@ void Intake::resolve_now() {
   look_for_left();
   std::vector<Found> all;
   add_of_table(all);
-  add_of_lists(all);
+  const std::set<std::string> partners = partners_with_left();
+  for (const std::string& partner : partners) {
+    try {
+      add_of_partner(partner, all);
+    } catch (const store::Error&) {
+      throw;
+    } catch (const base::Error& error) {
+      unreadable_ = error.what();
+    }
+  }
   std::sort(all.begin(), all.end(),
             [](const Found& a, const Found& b) { return a.order() < b.order(); });
+  std::vector<const Found*> absent;
   for (const Found& found : all) {
+    if (!found.spooled) {
+      if (found.is_last_look) absent.push_back(&found);
+      continue;
+    }
     try {
-      if (!settle(found) || found.session_id.empty()) continue;
-      Left& left = left_.at(found.session_id);
-      left.settled.insert(found.intent.id);
-      --left.unsettled;
+      take_up(found);
     } catch (const store::Error& error) {
       if (!is_its_own(error)) throw;
       unreadable_ = error.what();
@@ -258,73 +315,109 @@ void Intake::resolve_now() {
       unreadable_ = error.what();
     }
   }
-  forget_settled();
+  drop(absent);
+  for (const std::string& partner : partners) {
+    try {
+      forget_settled(partner);
+    } catch (const base::Error& error) {
+      unreadable_ = error.what();
+    }
+  }
   if (!unreadable_.empty()) {
     base::log_error("file.unresolved", {}, "an interrupted upload cannot be looked at for now: {}",
                     unreadable_);
   }
 }
 
-/// True: there is nothing left to wait for.
-bool Intake::settle(const Found& found) {
+void Intake::is_settled(const Found& found) {
+  const auto left = left_.find({found.intent.partner, found.session_id});
+  if (left == left_.end()) return;
+  left->second.settled.insert(found.intent.id);
+  --left->second.unsettled;
+}
+
+void Intake::take_up(const Found& found) {
   UploadIntent intent = found.intent;
-  Place place = Place::absent;
-  std::string_view step = "interrupted before it was ours";
-  if (!found.spooled) {
-    if (!found.is_last_look) return false;
-    base::log_notice("file.upload_dropped", {{"file", intent.id}, {"partner", intent.partner}},
-                     "upload of {} by {} was interrupted before it was ours; the partner was not "
-                     "told that it was",
-                     intent.name, intent.partner);
-  } else {
-    const Directory spool = context_.spool(intent.partner);
-    const std::string path = join(spool.path(), intent.id);
-    if (!S_ISREG(found.spooled->st_mode)) throw base::Error(path + " is not a file; remove it");
-    const bool says_all = !intent.sha256.empty();
-    place = Place::damaged;
-    if (!says_all || static_cast<std::uint64_t>(found.spooled->st_size) == intent.size) {
-      const auto fd = spool.open_file(intent.id);
-      if (!fd) throw base::Error(path + " was there, and is no longer");
-      // The rename is only durable once the directory is: what we record must not disappear again.
-      base::fsync_file(fd->get(), path);
-      spool.sync();
-      place = Place::whole;
-      // Only what a machine that went down may have damaged is read again.
-      if (!says_all || !looked_through_) {
-        const base::FileDigest digest = base::digest_file(fd->get(), path);
-        const std::string sha256 = base::to_hex(digest.sha256);
-        if (!says_all) {
-          intent.size = digest.size;
-          intent.sha256 = sha256;
-        }
-        if (digest.size != intent.size || sha256 != intent.sha256) place = Place::damaged;
+  const Directory spool = context_.spool(intent.partner);
+  const std::string path = join(spool.path(), intent.id);
+  if (!S_ISREG(found.spooled->st_mode)) throw base::Error(path + " is not a file; remove it");
+  const bool says_all = !intent.sha256.empty();
+  const auto size = static_cast<std::uint64_t>(found.spooled->st_size);
+  Place place = Place::damaged;
+  if (!says_all || size == intent.size) {
+    const auto fd = spool.open_file(intent.id);
+    if (!fd) throw base::Error(path + " was there, and is no longer");
+    // The rename is only durable once the directory is: what we record must not disappear again.
+    base::fsync_file(fd->get(), path);
+    spool.sync();
+    place = Place::whole;
+    // Only what a machine that went down may have damaged is read again; and nothing that is for
+    // the most part a hole, which nobody has uploaded, and which can be larger than any disk.
+    const bool is_hole = static_cast<std::uint64_t>(found.spooled->st_blocks) * 512 < size / 16;
+    if (!says_all || (!looked_through_ && !is_hole)) {
+      const base::FileDigest digest = base::digest_file(fd->get(), path);
+      const std::string sha256 = base::to_hex(digest.sha256);
+      if (!says_all) {
+        intent.size = digest.size;
+        intent.sha256 = sha256;
       }
+      if (digest.size != intent.size || sha256 != intent.sha256) place = Place::damaged;
     }
-    step = "found whole in the spool after an interruption";
   }
   std::optional<File> file;
   context_.store.write([&](Unit& unit) {
     if (found.session_id.empty()) static_cast<void>(store::delete_upload_intent(unit, intent.id));
     const auto objects = objects_of(unit, intent.partner);
-    file = record(unit, intent, place, holds(objects, intent.object), step);
+    file = record(unit, intent, place, holds(objects, intent.object), true,
+                  "found whole in the spool after an interruption");
   });
   if (file) tell(*file);
-  return true;
+  is_settled(found);
 }
 
-void Intake::forget_settled() {
-  for (auto left = left_.begin(); left != left_.end();) {
-    const auto& [session_id, it] = *left;
+/// Nobody was told that these are ours, and nobody is at them any more.
+void Intake::drop(const std::vector<const Found*>& absent) {
+  for (std::size_t first = 0; first < absent.size(); first += most_dropped) {
+    const std::size_t end = std::min(first + most_dropped, absent.size());
+    context_.store.write([&](Unit& unit) {
+      for (std::size_t i = first; i < end; ++i) {
+        const UploadIntent& intent = absent[i]->intent;
+        if (absent[i]->session_id.empty()) {
+          static_cast<void>(store::delete_upload_intent(unit, intent.id));
+        }
+        static_cast<void>(
+            record(unit, intent, Place::absent, true, true, "interrupted before it was ours"));
+      }
+    });
+    for (std::size_t i = first; i < end; ++i) {
+      const UploadIntent& intent = absent[i]->intent;
+      base::log_notice("file.upload_dropped", {{"file", intent.id}, {"partner", intent.partner}},
+                       "upload of {} by {} was interrupted before it was ours; the partner was "
+                       "not told that it was",
+                       intent.name, intent.partner);
+      is_settled(*absent[i]);
+    }
+  }
+}
+
+void Intake::forget_settled(const std::string& partner) {
+  std::optional<Lists> lists;
+  for (auto left = left_.lower_bound({partner, ""});
+       left != left_.end() && left->first.first == partner;) {
+    const auto& [key, it] = *left;
     const bool is_over = !it.may_run || context_.now() >= it.since + grace;
-    bool forget = it.foreign && it.lines == 0;
-    if (!it.foreign && it.unsettled == 0 && is_over) {
-      try {
-        const Directory staging = context_.staging(it.partner);
-        const auto parts = parts_of(staging, session_id);
-        if (!parts.empty()) remove_intents(staging, session_id, *parts.begin());
-        forget = true;
-      } catch (const base::Error& error) {
-        unreadable_ = error.what();
+    bool forget = false;
+    if (it.is_read && it.unsettled == 0 && (it.foreign || is_over)) {
+      const Directory staging = context_.staging(partner);
+      if (!lists) lists = find_lists(staging);
+      const auto parts = lists->sessions.find(key.second);
+      forget = parts == lists->sessions.end();
+      if (!forget && !it.foreign) {
+        for (const std::uint64_t part : parts->second) {
+          static_cast<void>(staging.remove_file(sftp::intents_name(key.second, part)));
+        }
+        // There may be more of them than were looked at.
+        forget = parts->second.size() < sftp::most_open_parts;
       }
     }
     left = forget ? left_.erase(left) : std::next(left);

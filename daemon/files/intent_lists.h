@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,15 +18,18 @@
 
 namespace sallyport::daemon {
 
-/// nullopt: there is none of that name.
+/// Lists in a staging/, by session and part. What is more than an honest front leaves there is left
+/// out for now, so that nobody is kept busy by it.
+struct Lists {
+  std::map<std::string, std::set<std::uint64_t>> sessions;
+  bool are_more = false;
+};
+[[nodiscard]] Lists find_lists(const Directory& staging);
+/// nullopt: there is no file of that name.
 [[nodiscard]] std::optional<sftp::IntentsPart> read_intents(const Directory& staging,
-                                                            const std::string& name);
-[[nodiscard]] std::set<std::string> sessions_with_intents(const Directory& staging);
-[[nodiscard]] std::set<std::uint64_t> parts_of(const Directory& staging,
-                                               std::string_view session_id);
-/// Removes the parts from `first` to the first that is not there.
-void remove_intents(const Directory& staging, std::string_view session_id, std::uint64_t first);
-/// The ids in all lists of a partner.
+                                                            const std::string& session_id,
+                                                            std::uint64_t part);
+/// The ids in the lists of a partner.
 [[nodiscard]] std::set<std::string> listed_ids(const Directory& staging);
 
 /// "/Incoming/Invoices/2026/a.pdf": object "Invoices", name "2026/a.pdf".
@@ -38,8 +42,8 @@ struct IncomingName {
 
 /// `created` is when it was found: nothing says when it was written.
 [[nodiscard]] store::UploadIntent intent_of(const sftp::Intent& intent, const std::string& partner,
-                                            const std::string& uploader, base::Instant created);
-/// The heading of a list if it is facts of an uploader, else "{}".
-[[nodiscard]] std::string uploader_of(const sftp::IntentsPart& part);
+                                            std::string uploader, base::Instant created);
+/// What the heading of a list says of its uploader, marked as a claim.
+[[nodiscard]] std::string claimed_uploader(const sftp::IntentsPart& part);
 
 }  // namespace sallyport::daemon

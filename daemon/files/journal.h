@@ -45,12 +45,14 @@ class Journal final : public FileJournal {
 
   [[nodiscard]] Intake& intake() { return intake_; }
 
-  void session_began(const std::string& partner, const std::string& session_id) override {
-    intake_.session_began(session_id, partner);
+  void session_began(const SessionPeer& peer, const std::string& session_id) override {
+    intake_.session_began(session_id, peer.partner, uploader_facts(peer));
   }
   void uploaded(const SessionPeer& peer, const std::string& session_id,
                 const Uploaded& upload) override;
-  void session_ended(const std::string& session_id) override { intake_.session_ended(session_id); }
+  void session_ended(const std::string& session_id, bool cut_off) override {
+    intake_.session_ended(session_id, cut_off);
+  }
   void downloaded(const SessionPeer& peer, const std::string& virtual_path, std::uint64_t bytes,
                   bool complete) override;
   void left_waiting(const SessionPeer& peer, const std::string& virtual_path,

@@ -14,6 +14,7 @@
 #include "daemon/files/journal.h"
 #include "daemon/files/names.h"
 #include "sftp/areas.h"
+#include "sftp/intents.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -168,7 +169,8 @@ void WaitingFiles::look_at_staging(const store::Partner& partner, base::Instant 
   const auto staging = context_.partner_directory(partner.name).find("staging");
   if (!staging) return;
   for (const std::string& name : staging->list()) {
-    if (!is_component(name) || name.ends_with(list_ending)) continue;
+    const bool is_list = name.ends_with(list_ending) || sftp::parse_intents_name(name);
+    if (!is_component(name) || is_list) continue;
     const auto status = staging->look(name);
     if (!status || !S_ISREG(status->st_mode)) continue;
     const auto [object, own_name] = named_in_list(*staging, name);

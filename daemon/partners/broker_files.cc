@@ -58,13 +58,10 @@ void BrokerServer::Impl::audit(const BrokerConnection& connection, std::string e
   audit_->add(std::move(row));
 }
 
-void BrokerServer::Impl::on_done(BrokerConnection& connection, const sftp::UploadDone& done) {
-  const std::string& partner = connection.peer.partner;
+void BrokerServer::Impl::on_done(const ConnectionPtr& connection, const sftp::UploadDone& done) {
+  const std::string& partner = connection->peer.partner;
   if (!sftp::is_id(done.file_id) || !sftp::is_incoming_file(done.path)) {
-    base::log_warning("broker.order", {{"partner", partner}},
-                      "A session of {} reported an upload under a name that no file can have",
-                      partner);
-    return;
+    return out_of_order(connection, "an upload under a name that no file can have");
   }
   Uploaded upload;
   upload.id = done.file_id;
@@ -79,26 +76,26 @@ void BrokerServer::Impl::on_done(BrokerConnection& connection, const sftp::Uploa
                     {done.size, done.modified, std::chrono::steady_clock::now() + memory});
   }
   try {
-    parts_.journal.uploaded(connection.peer, connection.session_id, upload);
+    parts_.journal.uploaded(connection->peer, connection->session_id, upload);
   } catch (const base::Error& error) {
     base::log_error("sftp.upload_failed", {{"partner", partner}},
-                    "The upload of {} by {} was reported as done, and is not taken up: {}",
+                    "The upload of {} by {} was reported as done, and is not taken up now: {}",
                     done.path, partner, error.what());
-    return;
+    return out_of_order(connection, "what no session says of an upload");
   }
   if (!done.in_spool) return;
   base::log_info("sftp.upload",
                  {{"partner", partner},
                   {"file", done.file_id},
                   {"path", done.path},
-                  {"address", connection.peer.address},
-                  {"fingerprint", connection.peer.fingerprint},
-                  {"banner", connection.peer.banner},
+                  {"address", connection->peer.address},
+                  {"fingerprint", connection->peer.fingerprint},
+                  {"banner", connection->peer.banner},
                   {"bytes", upload.size},
                   {"duration_ms", done.duration_ms}},
                  "{} uploaded {} ({} bytes) as file {}", partner, done.path, upload.size,
                  done.file_id);
-  audit(connection, "upload", done.path, upload.size, done.duration_ms, done.file_id);
+  audit(*connection, "upload", done.path, upload.size, done.duration_ms, done.file_id);
 }
 
 void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t id,

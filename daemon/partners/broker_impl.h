@@ -41,7 +41,8 @@ struct BrokerConnection {
   bool greeted = false;
   bool ending = false;  ///< told to go: what it still asks is ignored, but not what it reports
   bool gone = false;    ///< cut off, or at its end: nothing more is heard
-  bool paused = false;  ///< too much under way: not read for a while
+  std::atomic<bool> cut_off{false};  ///< by us: its process may live on for a while
+  bool paused = false;               ///< too much under way: not read for a while
   /// What has come and waits for what came before it: a file is renamed after its upload, in the
   /// journal, too. `working` while somebody is at them.
   std::deque<std::function<void()>> jobs;
@@ -140,7 +141,7 @@ class BrokerServer::Impl {
   // --- broker_files.cc
   /// On the thread that reads, at once: when the peer has its OK, any session that is asked has to
   /// know, and the order of these is the order of CLOSE.
-  void on_done(BrokerConnection& connection, const sftp::UploadDone& done);
+  void on_done(const ConnectionPtr& connection, const sftp::UploadDone& done);
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);
   void on_usage(const ConnectionPtr& connection, std::uint32_t id, const sftp::UsageReport& report);

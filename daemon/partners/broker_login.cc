@@ -191,7 +191,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
     for (const auto& entry : connections_) {
       connected += entry.second->logged_in && entry.second->peer.partner == partner.name ? 1 : 0;
     }
-    if (stopping_ || connection->logged_in) return;
+    if (stopping_ || connection->gone || connection->logged_in) return;
     if (connected < policy.connections) {
       peer.partner = partner.name;
       peer.address = connection->hello.address;
@@ -205,7 +205,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
       connection->policy = policy;
       connection->since = parts_.clock.now();
       connection->logged_in = true;
-      parts_.journal.session_began(peer.partner, reply.session_id);
+      parts_.journal.session_began(peer, reply.session_id);
     }
   }
   if (peer.partner.empty()) {

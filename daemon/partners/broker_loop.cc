@@ -195,6 +195,7 @@ void BrokerServer::Impl::handle(const ConnectionPtr& connection, sftp::Envelope 
     base::log_error("broker.failed", {}, "A message of the SFTP front was not worked on: {}",
                     error.what());
     // Its end is seen by who reads it, after what else it has said.
+    connection->cut_off = true;
     ::shutdown(connection->fd.get(), SHUT_RDWR);
   }
 }
@@ -268,6 +269,7 @@ void BrokerServer::Impl::read(const ConnectionPtr& connection) {
         base::log_error("broker.malformed", {},
                         "The SFTP front sent what is no message: are both programs of one "
                         "version? Its connection is closed.");
+        connection->cut_off = true;
       }
       unsigned all = all_events;
       read_events(connection, no_message, all);
@@ -320,7 +322,7 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
   ::shutdown(connection->fd.get(), SHUT_RDWR);
   if (!logged_in) return;
-  parts_.journal.session_ended(connection->session_id);
+  parts_.journal.session_ended(connection->session_id, connection->cut_off);
   workers_->submit([this, connection] {
     recover(connection->peer.partner, connection->session_id, connection->peer);
   });

@@ -184,7 +184,7 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
   }
   if (!logged_in) return out_of_order(connection, "a report on files before its login");
   if (const auto* done = std::get_if<sftp::UploadDone>(&message)) {
-    on_done(*connection, *done);
+    on_done(connection, *done);
   } else if (auto* event = std::get_if<sftp::FileEvent>(&message)) {
     // What is not answered is heard by the audit, which takes it at once, and asks no store. What
     // is under way of this connection has been audited, or is waited for by its session.
@@ -207,6 +207,7 @@ void BrokerServer::Impl::dispatch(const ConnectionPtr& connection, sftp::Envelop
 
 void BrokerServer::Impl::out_of_order(const ConnectionPtr& connection, std::string_view what) {
   base::log_warning("broker.order", {}, "A process of the SFTP front sent {}: it is cut off", what);
+  connection->cut_off = true;
   closed(connection);
 }
 

@@ -41,16 +41,16 @@ class FileJournal {
   virtual ~FileJournal() = default;
 
   /// A session is let in, and may write lists of intents from now on.
-  virtual void session_began(const std::string& partner, const std::string& session_id) = 0;
+  virtual void session_began(const SessionPeer& peer, const std::string& session_id) = 0;
   /// The end of an upload. With `in_spool` the file is there, fsynced, and so received. Its row,
   /// its place in the order of these calls, and the pipeline's start follow within milliseconds, or
-  /// when the store is back. Throws for a session that did not begin; never waits for disk or
-  /// store.
+  /// when the store is back. Throws for what no honest session says: its lists are looked at when
+  /// it has ended. Never waits for disk or store.
   virtual void uploaded(const SessionPeer& peer, const std::string& session_id,
                         const Uploaded& upload) = 0;
-  /// The session has ended: what its lists hold beyond what it said is looked after, and the lists
-  /// are removed. Never waits for disk or store.
-  virtual void session_ended(const std::string& session_id) = 0;
+  /// The session has ended, or was cut off and may yet be at its lists: what they hold beyond what
+  /// it said is looked after, and then they are removed. Never waits for disk or store.
+  virtual void session_ended(const std::string& session_id, bool cut_off) = 0;
 
   /// The partner read a file of /Outgoing (or /Archive) from beginning to end, or a part of it.
   virtual void downloaded(const SessionPeer& peer, const std::string& virtual_path,

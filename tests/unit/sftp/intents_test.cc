@@ -66,7 +66,7 @@ TEST_F(IntentsTest, NamesSaySessionAndPart) {
        {session_ + ".1", session_ + ".names", session_ + ".intents.", session_ + ".intents.0",
         session_ + ".intents.1x", session_ + ".intents.-1", session_ + "a.intents.1",
         session_.substr(1) + ".intents.1", std::string(26, 'A') + ".intents.1", std::string(),
-        session_ + ".intents.99999999999999999999"}) {
+        session_ + ".intents.99999999999999999999", session_ + ".intents.01"}) {
     EXPECT_FALSE(parse_intents_name(other)) << other;
   }
 }
@@ -121,6 +121,14 @@ TEST_F(IntentsTest, ASessionDoesNotRunAwayFromTheJournal) {
   fs::remove(directory_ / intents_name(session_, 1));
   EXPECT_TRUE(list.add(intent("a")));
   EXPECT_EQ(part_of_line(list.lines()), most_open_parts + 1);
+}
+
+TEST_F(IntentsTest, WithoutItsListASessionTakesNothing) {
+  IntentList list(staging_.get(), session_, "{}");
+  ASSERT_TRUE(list.add(intent("a")));
+  fs::remove(directory_ / intents_name(session_, 1));
+  EXPECT_FALSE(list.add(intent("a")));
+  EXPECT_EQ(errno, ESTALE);
 }
 
 TEST_F(IntentsTest, NothingIsWrittenThroughALink) {

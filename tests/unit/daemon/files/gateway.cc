@@ -170,7 +170,7 @@ std::string Gateway::announce(const std::string& path, std::string_view content)
     session_id = make_session_id("test");
     staging_fd = base::open_file(staging(), O_RDONLY | O_DIRECTORY);
     list.emplace(staging_fd.get(), session_id, uploader_facts(peer()));
-    journal->session_began("acme", session_id);
+    journal->session_began(peer(), session_id);
   }
   Uploaded upload{base::random_id(), path, content.size(), base::sha256(content), 0, true};
   if (!list->add({upload.id, upload.path, upload.size, upload.sha256})) {
@@ -187,7 +187,7 @@ void Gateway::told(const std::string& id, bool in_spool) {
 }
 
 void Gateway::end_session() {
-  journal->session_ended(session_id);
+  journal->session_ended(session_id, false);
   list.reset();
 }
 

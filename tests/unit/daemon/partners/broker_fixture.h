@@ -30,9 +30,9 @@ inline std::string ed25519_blob(char fill) {
 
 class RecordingJournal final : public FileJournal {
  public:
-  void session_began(const std::string& partner, const std::string& session_id) override {
+  void session_began(const SessionPeer& peer, const std::string& session_id) override {
     const std::lock_guard lock(mutex);
-    began.push_back(partner + " " + session_id);
+    began.push_back(peer.partner + " " + session_id);
   }
   void uploaded(const SessionPeer& peer, const std::string& session_id,
                 const Uploaded& upload) override {
@@ -41,9 +41,9 @@ class RecordingJournal final : public FileJournal {
     changed.wait(lock, [this] { return !holds_up; });
     uploads.push_back({peer.partner, session_id, upload});
   }
-  void session_ended(const std::string& session_id) override {
+  void session_ended(const std::string& session_id, bool cut_off) override {
     const std::lock_guard lock(mutex);
-    ended.push_back(session_id);
+    ended.push_back((cut_off ? "cut off " : "") + session_id);
     changed.notify_all();
   }
   void downloaded(const SessionPeer&, const std::string& path, std::uint64_t, bool) override {

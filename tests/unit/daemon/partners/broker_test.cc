@@ -176,7 +176,6 @@ TEST_F(BrokerTest, ASessionThatIsToldToGoIsHeardToItsEnd) {
 }
 
 TEST_F(BrokerTest, NamesOfTheFrontAreClaims) {
-  auto client = logged_in();
   const std::string bad[] = {"/Outgoing/a",
                              "/Incoming",
                              "/Incoming/",
@@ -190,16 +189,32 @@ TEST_F(BrokerTest, NamesOfTheFrontAreClaims) {
                              "/Incoming/Users/x//a",
                              "",
                              "/Incoming/Users/" + std::string(256, 'a')};
-  for (const std::string& path : bad) client->send(upload_of(path, 1));
+  for (const std::string& path : bad) {
+    auto client = logged_in();
+    client->send(upload_of(path, 1));
+    EXPECT_TRUE(ends(*client)) << path;
+  }
   for (const char* id : {"", "..", "a/b", "abcdefghijklmnopqrstuvwxy", "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
                          "abcdefghijklmnopqrstuvwxyz2", "../../../../../../etc/passw"}) {
+    auto client = logged_in();
     sftp::UploadDone done = upload_of("/Incoming/Users/a", 1);
     done.file_id = id;
     client->send(done);
+    EXPECT_TRUE(ends(*client)) << id;
   }
-  settled(*client);
   const std::lock_guard lock(journal_.mutex);
   EXPECT_TRUE(journal_.uploads.empty());
+  EXPECT_THAT(journal_.ended, testing::Each(testing::StartsWith("cut off ")));
+}
+
+TEST_F(BrokerTest, ASessionThatTheJournalDoesNotBelieveIsCutOff) {
+  auto client = logged_in();
+  journal_.fail = true;
+  client->send(upload_of("/Incoming/Users/a", 1));
+  EXPECT_TRUE(ends(*client));
+  std::unique_lock lock(journal_.mutex);
+  EXPECT_TRUE(journal_.changed.wait_for(lock, patience, [&] { return !journal_.ended.empty(); }));
+  EXPECT_THAT(journal_.ended, testing::ElementsAre("cut off " + session_id_));
 }
 
 TEST_F(BrokerTest, SessionsSayWhichNodeLetThemIn) {
