@@ -67,6 +67,7 @@ static int reached(const char* call) {
 
 WRAP(int, fsync, (int fd), (fd))
 WRAP(int, fdatasync, (int fd), (fd))
+WRAP(ssize_t, write, (int a, const void* b, size_t c), (a, b, c))
 WRAP(int, renameat2, (int a, const char* b, int c, const char* d, unsigned e), (a, b, c, d, e))
 WRAP(int, linkat, (int a, const char* b, int c, const char* d, int e), (a, b, c, d, e))
 WRAP(int, unlinkat, (int a, const char* b, int c), (a, b, c))

@@ -12,13 +12,13 @@ from injection import Injection
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may inject errors into another process everywhere")
 
 # What a program does to files, and how many of each kind are tried at most. pwrite64 of the daemon is the store's and the
-# copy of a plain file; write is gpg's, which strace follows. Not read: GPGME runs off its buffer when the pipe from
+# copy of a plain file; write is gpg's, which strace follows, and the front's lists'. Not read: GPGME runs off its buffer when the pipe from
 # "gpg --version" fails, which a pipe never does.
 CALLS = {
     ("daemon", "fsync"): 12, ("daemon", "fdatasync"): 12, ("daemon", "renameat2"): 6, ("daemon", "pwrite64"): 24, ("daemon", "write"): 24,
     ("daemon", "openat2"): 16, ("daemon", "unlinkat"): 6, ("daemon", "copy_file_range"): 3, ("daemon", "ftruncate"): 3, ("daemon", "fchmod"): 4,
     ("daemon", "linkat"): 3,
-    ("front", "fsync"): 3, ("front", "renameat2"): 3, ("front", "pwrite64"): 3, ("front", "openat2"): 8,
+    ("front", "fsync"): 6, ("front", "renameat2"): 3, ("front", "pwrite64"): 3, ("front", "write"): 4, ("front", "openat2"): 10,
 }
 ERRORS = ["EIO", "ENOSPC"]
 

@@ -134,7 +134,7 @@ PROGRAMS = {"daemon": "sallyportd", "front": "sallyport-sftp"}
 CALLS = {
     ("daemon", "fdatasync"): 20, ("daemon", "fsync"): 20, ("daemon", "renameat2"): 10, ("daemon", "unlinkat"): 10, ("daemon", "openat2"): 40,
     ("daemon", "linkat"): 4, ("daemon", "pwrite64"): 60, ("daemon", "sendmsg"): 10, ("daemon", "posix_spawn"): 4, ("daemon", "fchmod"): 4,
-    ("front", "pwrite64"): 4, ("front", "fsync"): 4, ("front", "renameat2"): 4, ("front", "sendmsg"): 10, ("front", "openat2"): 10,
+    ("front", "pwrite64"): 4, ("front", "write"): 4, ("front", "fsync"): 6, ("front", "renameat2"): 4, ("front", "sendmsg"): 10, ("front", "openat2"): 10,
 }
 
 
