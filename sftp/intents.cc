@@ -72,8 +72,7 @@ bool IntentList::add(const Intent& intent) {
   std::string text;
   if (torn_) text += '\n';
   if (length_ == 0) text += heading_ + '\n';
-  text += intent.file_id + '\t' + std::to_string(intent.size) + '\t' + base::to_hex(intent.sha256) +
-          '\t' + intent.path + '\n';
+  text += intent_line(intent);
   const ssize_t written = ::write(file_.get(), text.data(), text.size());
   if (written != static_cast<ssize_t>(text.size())) {
     const int error = written < 0 ? errno : ENOSPC;
@@ -94,6 +93,11 @@ bool IntentList::add(const Intent& intent) {
   if (!named_ && ::fsync(staging_) != 0) return false;
   named_ = true;
   return true;
+}
+
+std::string intent_line(const Intent& intent) {
+  return intent.file_id + '\t' + std::to_string(intent.size) + '\t' + base::to_hex(intent.sha256) +
+         '\t' + intent.path + '\n';
 }
 
 std::string intents_name(std::string_view session_id, std::uint64_t part) {

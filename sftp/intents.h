@@ -83,6 +83,9 @@ struct IntentsName {
 /// A file below /Incoming, written as a session writes it.
 [[nodiscard]] bool is_incoming_file(const std::string& path);
 
+/// With its newline.
+[[nodiscard]] std::string intent_line(const Intent& intent);
+
 struct IntentsPart {
   std::string heading;
   std::vector<Intent> intents;
