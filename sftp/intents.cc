@@ -89,7 +89,10 @@ bool IntentList::add(const Intent& intent) {
     errno = ESTALE;
     return false;
   }
-  if (::fsync(file_.get()) != 0) return false;
+  if (::fsync(file_.get()) != 0) {
+    torn_ = true;  // who knows what of it is there
+    return false;
+  }
   if (!named_ && ::fsync(staging_) != 0) return false;
   named_ = true;
   return true;
@@ -128,9 +131,12 @@ bool is_incoming_file(const std::string& path) {
 
 IntentsPart parse_intents(std::string_view text) {
   IntentsPart part;
+  part.bytes = text.size();
   part.heading = take_until(text, '\n');
+  std::uint64_t lines = 0;
   // What has no end was cut short, though it may look whole.
-  while (text.find('\n') != text.npos && part.intents.size() < intents_of_a_part) {
+  while (text.find('\n') != text.npos && part.intents.size() < intents_of_a_part &&
+         lines++ < 2 * intents_of_a_part) {
     if (auto intent = parse_line(take_until(text, '\n')))
       part.intents.push_back(std::move(*intent));
   }

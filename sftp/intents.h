@@ -89,8 +89,9 @@ struct IntentsName {
 struct IntentsPart {
   std::string heading;
   std::vector<Intent> intents;
+  std::size_t bytes = 0;  ///< of the text
 };
-/// Takes any text.
+/// Takes any text; of more lines than a list has, what comes first.
 [[nodiscard]] IntentsPart parse_intents(std::string_view text);
 
 }  // namespace sallyport::sftp

@@ -68,7 +68,8 @@ void Check::look_at_spool(const std::string& partner, const FileSink& offer, Che
       const auto status = spool.look(name);
       const bool is_new = status && base::from_unix(status->st_ctim.tv_sec) + on_its_way >
                                         std::chrono::system_clock::now();
-      if (is_new && listed->contains(name)) continue;
+      // At the start nothing has been on its way yet.
+      if ((offer || is_new) && listed->contains(name)) continue;
       file = row_of(context_, name);
     }
     if (!file || file->partner != partner || file->direction != store::Direction::inbound) {

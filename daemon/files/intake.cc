@@ -30,8 +30,8 @@ constexpr int most_looks = 5;
 /// Then what else has to be done comes, too.
 constexpr int most_rounds = 64;
 
-/// A session gives up no more uploads than this, and a partner gets no farther ahead of the store,
-/// all its sessions together, before they are cut off.
+/// A session has no more uploads than this that come to nothing, and a partner gets no farther
+/// ahead of the store, all its sessions together, before they are cut off.
 constexpr unsigned most_given_up = 1000;
 constexpr std::size_t most_unrecorded = 20000;
 
@@ -275,23 +275,27 @@ bool Intake::record_some() {
       for (std::size_t i = 0; i < batch.size(); ++i) {
         const Told& told = batch[i];
         Place place = Place::absent;
-        std::string_view step = "the session gave up";
-        if (told.in_spool) {
-          try {
-            place = shared.place_of(told.intent);
-          } catch (const base::Error& error) {
-            if (is_given_up(told.intent.partner)) {
-              given_up_[told.intent.partner] = Clock::now() + given_up_for;
-              why_deferred_ = error.what();
-              deferred.push_back(told);
-              continue;
-            }
-            blocked = error.what();
-            batch.resize(i);
-            return;
+        try {
+          place = shared.place_of(told.intent);
+        } catch (const base::Error& error) {
+          if (is_given_up(told.intent.partner)) {
+            given_up_[told.intent.partner] = Clock::now() + given_up_for;
+            why_deferred_ = error.what();
+            deferred.push_back(told);
+            continue;
           }
-          step =
-              place == Place::absent ? "reported as done, but not found in the spool" : "received";
+          blocked = error.what();
+          batch.resize(i);
+          return;
+        }
+        std::string_view step = "received";
+        if (!told.in_spool) {
+          // Not even taking it back went well where it is there all the same.
+          if (place != Place::whole) place = Place::absent;
+          step = place == Place::whole ? "received, though its session was not sure of it"
+                                       : "the session gave up";
+        } else if (place == Place::absent) {
+          step = "reported as done, but not found in the spool";
         }
         auto file =
             record(unit, told.intent, place, shared.has_object(told.intent), told.tried, step);
@@ -325,10 +329,20 @@ bool Intake::record_some() {
     if (!deferred.empty()) {
       deferred_.insert(deferred_.end(), deferred.begin(), deferred.end());
       resolve_again(deferred_pause_);
-      deferred_pause_ = std::min(2 * deferred_pause_, given_up_for);
+      deferred_pause_ = std::min(2 * deferred_pause_, given_up_for / 2);
     }
   }
   for (const File& file : files) tell(file);
+  if (!absent.empty()) {
+    const std::lock_guard lock(mutex_);
+    for (const Told& told : batch) {
+      const auto session = sessions_.find(told.session_id);
+      if (session != sessions_.end() &&
+          std::find(absent.begin(), absent.end(), told.intent.id) != absent.end()) {
+        ++session->second.given_up;
+      }
+    }
+  }
   for (const std::string& id : absent) {
     base::log_error("file.not_as_announced", {{"file", id}},
                     "upload {} was reported as done, but is not found in the spool", id);

@@ -85,7 +85,7 @@ class Intake {
     std::uint64_t last_line = 0;         ///< that was told of: all before it were
     std::string last_id;
     std::uint64_t removed_parts = 0;
-    unsigned given_up = 0;   ///< moves that it said had failed
+    unsigned given_up = 0;   ///< uploads that came to nothing
     bool list_kept = false;  ///< a part could not be removed
     bool cut_off = false;
     bool ended = false;
@@ -143,8 +143,8 @@ class Intake {
   void resolve_now();
   void look_for_left();
   void add_of_partner(const std::string& partner, std::vector<Found>& all);
-  void add_of_session(const LeftKey& key, const std::set<std::uint64_t>& parts, Left& left,
-                      std::vector<Found>& all);
+  [[nodiscard]] std::size_t add_of_session(const LeftKey& key, const std::set<std::uint64_t>& parts,
+                                           Left& left, std::vector<Found>& all);
   void add_of_table(std::vector<Found>& all);
   [[nodiscard]] std::set<std::string> partners_with_left() const;
   void take_up(const Found& found);
@@ -178,6 +178,7 @@ class Intake {
   std::map<LeftKey, Left> left_;
   std::optional<base::Instant> first_look_;  ///< for what an earlier program left
   bool all_left_known_ = false;
+  bool resolve_soon_ = false;    ///< there was more than is looked at in one go
   bool looked_through_ = false;  ///< all of it has been looked at once
   std::string why_deferred_;
   std::chrono::seconds deferred_pause_{1};

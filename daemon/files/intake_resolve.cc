@@ -31,7 +31,10 @@ constexpr std::chrono::minutes grace{10};
 constexpr unsigned intents_page = 500;
 /// What is looked at in one go, of the lists of one partner, and what goes into one commit.
 constexpr std::size_t most_of_a_partner = 20000;
+constexpr std::size_t most_bytes_of_a_partner = 32UL << 20;
 constexpr std::size_t most_dropped = 64;
+/// More connections than any partner has.
+constexpr std::size_t most_left_of_a_partner = 2000;
 constexpr std::chrono::seconds first_again{1};
 constexpr std::chrono::seconds longest_again{60};
 
@@ -68,7 +71,7 @@ void Intake::resolve_asked() {
   // What another node left comes with the sweep of who leads; what is ours has no other clock.
   const bool is_ours = std::any_of(left_.begin(), left_.end(),
                                    [](const auto& left) { return !left.second.foreign; });
-  if (is_ours || !all_left_known_) resolve_again(longest_again);
+  if (is_ours || !all_left_known_) resolve_again(resolve_soon_ ? first_again : longest_again);
   if (unreadable_.empty()) {
     again_pause_ = first_again;
     return;
@@ -167,7 +170,12 @@ void Intake::look_for_left() {
   for (const store::Partner& partner : partners) {
     try {
       const Lists lists = find_lists(context_.staging(partner.name));
-      if (lists.are_more) {
+      std::size_t known = 0;
+      for (auto left = left_.lower_bound({partner.name, ""});
+           left != left_.end() && left->first.first == partner.name; ++left) {
+        ++known;
+      }
+      if (lists.are_more || lists.sessions.size() > most_left_of_a_partner) {
         all = false;
         unreadable_ = "there are more lists of intents in the staging folder of " + partner.name +
                       " than sessions leave; they are looked at some at a time";
@@ -179,11 +187,12 @@ void Intake::look_for_left() {
           const std::lock_guard lock(mutex_);
           if (sessions_.contains(id)) continue;
         }
+        if (known >= most_left_of_a_partner) break;
         Left left;
         left.since = now;
         left.may_run = true;
         left.foreign = foreign;
-        left_.emplace(LeftKey{partner.name, id}, std::move(left));
+        known += left_.emplace(LeftKey{partner.name, id}, std::move(left)).second ? 1 : 0;
       }
     } catch (const base::Error& error) {
       unreadable_ = error.what();
@@ -219,23 +228,40 @@ std::set<std::string> Intake::partners_with_left() const {
 }
 
 void Intake::add_of_partner(const std::string& partner, std::vector<Found>& all) {
-  const Lists lists = find_lists(context_.staging(partner));
-  const std::size_t before = all.size();
-  for (auto left = left_.lower_bound({partner, ""});
-       left != left_.end() && left->first.first == partner; ++left) {
-    const auto parts = lists.sessions.find(left->first.second);
+  const auto begin = left_.lower_bound({partner, ""});
+  const auto is_the_partners = [&](const auto& left) {
+    return left != left_.end() && left->first.first == partner;
+  };
+  for (auto left = begin; is_the_partners(left); ++left) {
     left->second.is_read = false;
     left->second.unsettled = 0;
+  }
+  const Lists lists = find_lists(context_.staging(partner));
+  const std::size_t before = all.size();
+  std::size_t bytes = 0;
+  for (auto left = begin; is_the_partners(left); ++left) {
+    const auto parts = lists.sessions.find(left->first.second);
     if (parts == lists.sessions.end()) {
-      left->second.is_read = true;
-    } else if (all.size() - before < most_of_a_partner) {
-      add_of_session(left->first, parts->second, left->second, all);
+      left->second.is_read = !lists.are_more;
+      continue;
+    }
+    if (all.size() - before >= most_of_a_partner || bytes >= most_bytes_of_a_partner) {
+      resolve_soon_ = true;
+      return;
+    }
+    try {
+      bytes += add_of_session(left->first, parts->second, left->second, all);
+    } catch (const store::Error&) {
+      throw;
+    } catch (const base::Error& error) {
+      unreadable_ = error.what();
     }
   }
 }
 
-void Intake::add_of_session(const LeftKey& key, const std::set<std::uint64_t>& parts, Left& left,
-                            std::vector<Found>& all) {
+/// How many bytes were read.
+std::size_t Intake::add_of_session(const LeftKey& key, const std::set<std::uint64_t>& parts,
+                                   Left& left, std::vector<Found>& all) {
   const auto& [partner, session_id] = key;
   const Directory staging = context_.staging(partner);
   const Directory spool = context_.spool(partner);
@@ -243,9 +269,11 @@ void Intake::add_of_session(const LeftKey& key, const std::set<std::uint64_t>& p
   const auto old = std::chrono::system_clock::now() - grace;
   std::set<std::string> seen;
   std::int64_t ordinal = 0;
+  std::size_t bytes = 0;
   for (const std::uint64_t number : parts) {
     const auto part = read_intents(staging, session_id, number);
     if (!part) continue;
+    bytes += part->bytes;
     const std::string uploader = left.uploader.empty() ? claimed_uploader(*part) : left.uploader;
     struct Open {
       const sftp::Intent* intent;
@@ -255,7 +283,14 @@ void Intake::add_of_session(const LeftKey& key, const std::set<std::uint64_t>& p
     std::vector<Open> open;
     for (const sftp::Intent& intent : part->intents) {
       if (left.settled.contains(intent.file_id) || !seen.insert(intent.file_id).second) continue;
-      const auto spooled = spool.look(intent.file_id);
+      std::optional<struct stat> spooled;
+      try {
+        spooled = spool.look(intent.file_id);
+      } catch (const base::Error& error) {
+        unreadable_ = error.what();
+        ++left.unsettled;
+        continue;
+      }
       // What another node has just moved it records itself.
       if (left.foreign && (!spooled || base::from_unix(spooled->st_ctim.tv_sec) > old)) continue;
       open.push_back({&intent, spooled, std::nullopt});
@@ -281,10 +316,12 @@ void Intake::add_of_session(const LeftKey& key, const std::set<std::uint64_t>& p
     }
   }
   left.is_read = true;
+  return bytes;
 }
 
 void Intake::resolve_now() {
   unreadable_.clear();
+  resolve_soon_ = false;
   look_for_left();
   std::vector<Found> all;
   add_of_table(all);
@@ -379,16 +416,22 @@ void Intake::take_up(const Found& found) {
 void Intake::drop(const std::vector<const Found*>& absent) {
   for (std::size_t first = 0; first < absent.size(); first += most_dropped) {
     const std::size_t end = std::min(first + most_dropped, absent.size());
-    context_.store.write([&](Unit& unit) {
-      for (std::size_t i = first; i < end; ++i) {
-        const UploadIntent& intent = absent[i]->intent;
-        if (absent[i]->session_id.empty()) {
-          static_cast<void>(store::delete_upload_intent(unit, intent.id));
+    try {
+      context_.store.write([&](Unit& unit) {
+        for (std::size_t i = first; i < end; ++i) {
+          const UploadIntent& intent = absent[i]->intent;
+          if (absent[i]->session_id.empty()) {
+            static_cast<void>(store::delete_upload_intent(unit, intent.id));
+          }
+          static_cast<void>(
+              record(unit, intent, Place::absent, true, true, "interrupted before it was ours"));
         }
-        static_cast<void>(
-            record(unit, intent, Place::absent, true, true, "interrupted before it was ours"));
-      }
-    });
+      });
+    } catch (const store::Error& error) {
+      if (!is_its_own(error)) throw;
+      unreadable_ = error.what();
+      continue;
+    }
     for (std::size_t i = first; i < end; ++i) {
       const UploadIntent& intent = absent[i]->intent;
       base::log_notice("file.upload_dropped", {{"file", intent.id}, {"partner", intent.partner}},
@@ -411,8 +454,9 @@ void Intake::forget_settled(const std::string& partner) {
       const Directory staging = context_.staging(partner);
       if (!lists) lists = find_lists(staging);
       const auto parts = lists->sessions.find(key.second);
-      forget = parts == lists->sessions.end();
-      if (!forget && !it.foreign) {
+      const bool is_there = parts != lists->sessions.end();
+      forget = !is_there && !lists->are_more;
+      if (is_there && !it.foreign) {
         for (const std::uint64_t part : parts->second) {
           static_cast<void>(staging.remove_file(sftp::intents_name(key.second, part)));
         }

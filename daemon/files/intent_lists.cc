@@ -22,8 +22,8 @@ namespace {
 /// An honest part, every name of its greatest length, is shorter.
 constexpr std::size_t longest_part = 8UL << 20;
 constexpr std::size_t longest_heading = 4096;
-/// A partner's connections are fewer, by far.
-constexpr std::size_t most_sessions = 100;
+/// Twice as many as a partner's connections can be.
+constexpr std::size_t most_sessions = 20000;
 
 std::string read_up_to(int fd, std::size_t most, const std::string& path) {
   std::string text;

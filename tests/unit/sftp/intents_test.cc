@@ -108,6 +108,12 @@ TEST_F(IntentsTest, ALineThatWasCutShortIsNone) {
   EXPECT_THAT(parse_intents("\n\n\t\t\t\n").intents, IsEmpty());
 }
 
+TEST_F(IntentsTest, NobodyIsKeptBusyByAListOfNothing) {
+  const IntentsPart part = parse_intents(std::string(8 << 20, '\n') + intent_line(intent("a")));
+  EXPECT_EQ(part.bytes, (8U << 20) + intent_line(intent("a")).size());
+  EXPECT_THAT(part.intents, IsEmpty()) << "of more lines than a list has, what comes first";
+}
+
 TEST_F(IntentsTest, ASessionDoesNotRunAwayFromTheJournal) {
   IntentList list(staging_.get(), session_, "{}");
   for (std::uint64_t i = 0; i < most_open_parts * intents_of_a_part; ++i) {

@@ -163,7 +163,7 @@ TEST(Intake, MoreListsThanSessionsLeaveAreLookedAtSomeAtATime) {
                "{}\n" + ids.back() + "\t1\t" + hash + "\t/Incoming/Invoices/a.csv\n");
     write_file(gateway.spool() / ids.back(), "x");
   }
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 2500; ++i) {
     write_file(gateway.staging() / sftp::intents_name(base::random_id(), 1), "{}\n");
   }
   fs::create_directory(gateway.staging() / sftp::intents_name(base::random_id(), 1));
@@ -171,6 +171,36 @@ TEST(Intake, MoreListsThanSessionsLeaveAreLookedAtSomeAtATime) {
   gateway.work_and_retry(80);
   for (const std::string& id : ids) EXPECT_EQ(gateway.file(id).state, FileState::archived);
   EXPECT_THAT(files_below(gateway.staging()), IsEmpty());
+}
+
+TEST(Intake, WhatIsNoFileKeepsNoOtherSessionsFilesWaiting) {
+  Gateway gateway;
+  gateway.set_policies(R"({"signature":"optional"})");
+  std::vector<std::string> ids;
+  for (int i = 0; i < 3; ++i) {
+    ids.push_back(spooled(gateway, name_of(static_cast<unsigned>(i)), "content"));
+    gateway.list.reset();
+  }
+  fs::remove(gateway.spool() / ids[1]);
+  fs::create_directory(gateway.spool() / ids[1]);
+  gateway.restart();
+  gateway.work();
+  EXPECT_EQ(gateway.file(ids[0]).state, FileState::archived);
+  EXPECT_EQ(gateway.file(ids[2]).state, FileState::archived);
+  EXPECT_TRUE(gateway.is_announced(ids[1]));
+}
+
+TEST(Intake, WhatIsInTheSpoolThoughItsSessionGaveUpIsReceived) {
+  Gateway gateway;
+  gateway.set_policies(R"({"signature":"optional"})");
+  const std::string whole = spooled(gateway, "whole.csv", "content");
+  const std::string half = announce(gateway, "half.csv", "content");
+  write_file(gateway.spool() / half, "cont");
+  gateway.told(whole, false);
+  gateway.told(half, false);
+  gateway.work();
+  EXPECT_EQ(gateway.file(whole).state, FileState::archived);
+  EXPECT_EQ(gateway.file(half).state, FileState::aborted);
 }
 
 TEST(Intake, NobodyTakesAnIdThatIsAnothers) {
@@ -307,12 +337,11 @@ TEST(Intake, ListsGoWhenTheirLinesAreRowsAndWithTheirSession) {
   Gateway gateway;
   const std::uint64_t lines = sftp::intents_of_a_part * 2 + 10;
   std::vector<std::string> ids;
-  for (std::uint64_t i = 0; i < lines; ++i) ids.push_back(announce(gateway, "a.csv", "x"));
+  for (std::uint64_t i = 0; i < lines; ++i) ids.push_back(spooled(gateway, "a.csv", "x"));
   const auto list = [&](std::uint64_t part) {
     return sftp::intents_name(gateway.session_id, part);
   };
   EXPECT_THAT(files_below(gateway.staging()), ElementsAre(list(1), list(2), list(3)));
-  // That none of them is there does not matter here: they are rows.
   std::uint64_t told = 0;
   while (told < 1999) gateway.told(ids[told++]);
   gateway.store->interrupt(1, InterruptedStore::When::before);
@@ -324,7 +353,7 @@ TEST(Intake, ListsGoWhenTheirLinesAreRowsAndWithTheirSession) {
   while (told < lines) gateway.told(ids[told++]);
   gateway.journal->intake().work();
   EXPECT_THAT(files_below(gateway.staging()), ElementsAre(list(3)));
-  EXPECT_EQ(gateway.file(ids.back()).state, FileState::aborted);
+  EXPECT_EQ(gateway.file(ids.back()).state, FileState::received);
   gateway.end_session();
   gateway.journal->intake().work();
   EXPECT_THAT(files_below(gateway.staging()), IsEmpty());
