@@ -272,7 +272,8 @@ std::size_t Intake::add_of_session(const LeftKey& key, const std::set<std::uint6
   std::size_t bytes = 0;
   for (const std::uint64_t number : parts) {
     const auto part = read_intents(staging, session_id, number);
-    if (!part) continue;
+    const auto list = staging.look(sftp::intents_name(session_id, number));
+    if (!part || !list) continue;
     bytes += part->bytes;
     const std::string uploader = left.uploader.empty() ? claimed_uploader(*part) : left.uploader;
     struct Open {
@@ -308,7 +309,8 @@ std::size_t Intake::add_of_session(const LeftKey& key, const std::set<std::uint6
         continue;
       }
       ++left.unsettled;
-      const base::Instant came = one.spooled ? base::from_unix(one.spooled->st_ctim.tv_sec) : now;
+      const base::Instant came =
+          context_.by_our_clock(one.spooled ? one.spooled->st_ctim : list->st_mtim);
       Found found{intent_of(*one.intent, partner, uploader, came), one.spooled, session_id,
                   !left.foreign && now >= left.since + grace};
       found.intent.ordinal = ordinal;

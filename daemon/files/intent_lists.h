@@ -40,7 +40,7 @@ struct IncomingName {
 /// `path` is one that sftp::is_incoming_file() takes.
 [[nodiscard]] IncomingName split_incoming(const std::string& path);
 
-/// `created` is when it was found: nothing says when it was written.
+/// `created` is an estimate: the list does not say when a line was written.
 [[nodiscard]] store::UploadIntent intent_of(const sftp::Intent& intent, const std::string& partner,
                                             std::string uploader, base::Instant created);
 /// What the heading of a list says of its uploader, marked as a claim.
