@@ -1,6 +1,5 @@
 #include "daemon/files/context.h"
 
-#include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
@@ -16,12 +15,6 @@ std::optional<base::Instant> FileContext::pgp_now() const {
   const auto apart = ours > machine ? ours - machine : machine - ours;
   if (apart <= 2s) return std::nullopt;
   return ours;
-}
-
-base::Instant FileContext::by_our_clock(const timespec& time) const {
-  const auto machine = std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
-  const base::Seconds age = machine - base::from_unix(time.tv_sec);
-  return clock.now() - std::max(age, base::Seconds{0});
 }
 
 store::Partner FileContext::partner(std::string_view name) const {

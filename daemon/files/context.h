@@ -31,9 +31,6 @@ struct FileContext {
   const ActivityLog& activity;
 
   [[nodiscard]] base::Instant now() const { return clock.now(); }
-  /// A time of a file, which is the machine's, by our clock, which a test may have moved; not later
-  /// than now.
-  [[nodiscard]] base::Instant by_our_clock(const timespec& time) const;
   /// What gpg is to take for the time: nothing unless the clock was moved by a test.
   [[nodiscard]] std::optional<base::Instant> pgp_now() const;
   /// A partner's record; a bare one for a partner that was removed while files were on their way.

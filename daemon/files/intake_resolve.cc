@@ -309,8 +309,8 @@ std::size_t Intake::add_of_session(const LeftKey& key, const std::set<std::uint6
         continue;
       }
       ++left.unsettled;
-      const base::Instant came =
-          context_.by_our_clock(one.spooled ? one.spooled->st_ctim : list->st_mtim);
+      const timespec written = one.spooled ? one.spooled->st_ctim : list->st_mtim;
+      const base::Instant came = std::min(base::from_unix(written.tv_sec), now);
       Found found{intent_of(*one.intent, partner, uploader, came), one.spooled, session_id,
                   !left.foreign && now >= left.since + grace};
       found.intent.ordinal = ordinal;

@@ -38,6 +38,13 @@ std::int64_t changed_at(const struct ::stat& status) {
   return static_cast<std::int64_t>(status.st_ctim.tv_sec) * 1'000'000'000 + status.st_ctim.tv_nsec;
 }
 
+/// When the file was last changed, by our clock, which a test may have moved.
+base::Instant last_change(const struct ::stat& status, base::Instant now) {
+  const auto machine = std::chrono::floor<base::Seconds>(std::chrono::system_clock::now());
+  const base::Seconds age = machine - base::from_unix(status.st_ctim.tv_sec);
+  return now - std::max(age, base::Seconds{0});
+}
+
 /// Object and name that the file staging/<session>.<n> was on its way to, by the list of its
 /// session: lines "n TAB path". The front wrote it, so it is a claim; what it does not tell, or not
 /// rightly, goes by the name in staging/.
@@ -105,7 +112,7 @@ void WaitingFiles::remove_old_receipts(const store::Partner& partner, base::Inst
   for (const std::string& name : receipts->list()) {
     if (!name.ends_with(".json.asc") || !is_component(name)) continue;
     const auto status = receipts->look(name);
-    if (!status || now < context_.by_our_clock(status->st_ctim) + receipt_lifetime) continue;
+    if (!status || now < last_change(*status, now) + receipt_lifetime) continue;
     // An object may be called Receipts too: what the journal knows is retention's.
     const auto known = context_.store.read([&](Unit& unit) {
       return store::find_published(unit, partner.name, "/Outgoing/Receipts/" + name);
@@ -141,7 +148,7 @@ bool WaitingFiles::is_over(const store::Partner& partner, const std::string& obj
   sight.still_there = true;
   if (sight.changed != changed_at(status)) {
     sight.changed = changed_at(status);
-    sight.since = context_.by_our_clock(status.st_ctim);
+    sight.since = last_change(status, now);
   }
   const base::Instant end = sight.since + context_.policy(partner, object).waiting_lifetime;
   if (end <= now) return true;

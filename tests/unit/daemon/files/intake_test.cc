@@ -234,6 +234,8 @@ TEST(Intake, UploadsThatWereInterruptedAreReceivedOrDropped) {
   EXPECT_THAT(files_below(gateway.staging()), SizeIs(1));
   gateway.work_and_retry(11);
   EXPECT_EQ(gateway.file(lost).state, FileState::aborted);
+  EXPECT_LT(gateway.file(lost).created, gateway.clock.now() - base::Seconds{600})
+      << "what its partner sent instead is newer";
   EXPECT_THAT(gateway.steps(lost), ElementsAre("receiving", "aborted"));
   EXPECT_THAT(files_below(gateway.staging()), IsEmpty());
 }
