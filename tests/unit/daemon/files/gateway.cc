@@ -252,6 +252,16 @@ void Gateway::set_policies(const std::string& json) {
   });
 }
 
+std::string announce(Gateway& gateway, const std::string& name, std::string_view content) {
+  return gateway.announce("/Incoming/Invoices/" + name, content);
+}
+
+std::string spooled(Gateway& gateway, const std::string& name, std::string_view content) {
+  std::string id = announce(gateway, name, content);
+  write_file(gateway.spool() / id, content);
+  return id;
+}
+
 std::vector<std::string> files_below(const fs::path& directory) {
   std::vector<std::string> names;
   if (!fs::exists(directory)) return names;

@@ -150,6 +150,11 @@ class Gateway {
   std::map<std::string, Uploaded> announced;
 };
 
+/// An intent of /Incoming/Invoices/<name>.
+std::string announce(Gateway& gateway, const std::string& name, std::string_view content);
+/// Announced and moved into the spool: its partner may have an OK for it.
+std::string spooled(Gateway& gateway, const std::string& name, std::string_view content);
+
 /// Names below a directory, relative, sorted; directories themselves left out.
 [[nodiscard]] std::vector<std::string> files_below(const fs::path& directory);
 [[nodiscard]] std::string content_of(const fs::path& path);

@@ -15,17 +15,6 @@ using store::FileState;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-std::string announce(Gateway& gateway, const std::string& name, std::string_view content) {
-  return gateway.announce("/Incoming/Invoices/" + name, content);
-}
-
-/// Announced and moved into the spool: its partner may have an OK for it.
-std::string spooled(Gateway& gateway, const std::string& name, std::string_view content) {
-  std::string id = announce(gateway, name, content);
-  write_file(gateway.spool() / id, content);
-  return id;
-}
-
 TEST(IntakeClaims, AnObjectThatIsNotThePartnersIsParked) {
   Gateway gateway;
   gateway.set_policies(R"({"signature":"optional"})");

@@ -18,17 +18,6 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-std::string announce(Gateway& gateway, const std::string& name, std::string_view content) {
-  return gateway.announce("/Incoming/Invoices/" + name, content);
-}
-
-/// Announced and moved into the spool: its partner may have an OK for it.
-std::string spooled(Gateway& gateway, const std::string& name, std::string_view content) {
-  std::string id = announce(gateway, name, content);
-  write_file(gateway.spool() / id, content);
-  return id;
-}
-
 std::string name_of(unsigned number) {
   return "f" + std::to_string(number) + ".csv";
 }
