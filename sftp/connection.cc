@@ -27,6 +27,7 @@
 #include "sftp/hash_thread.h"
 #include "sftp/interrupt.h"
 #include "sftp/login.h"
+#include "sftp/message_keys.h"
 #include "sftp/peer_socket.h"
 #include "sftp/session.h"
 #include "sftp/unanswered.h"
@@ -87,6 +88,7 @@ class Connection {
     if (!ssh_ || ssh_bind_accept_fd(setup_.bind, ssh_.get(), setup_.peer.get()) != SSH_OK) return 1;
     // From here on libssh closes it.
     use_peer_socket(setup_.peer.release());
+    keep_message_keys();
     // Data of a stranger's choice beside our own, compressed together, tells about our own; and a
     // decompressor is one more thing to attack. ("no" would only mean: not at first.)
     for (const auto option : {SSH_OPTIONS_COMPRESSION_C_S, SSH_OPTIONS_COMPRESSION_S_C}) {
