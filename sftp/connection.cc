@@ -22,7 +22,6 @@
 #include <vector>
 
 #include "base/c_handle.h"
-#include "sftp/awake.h"
 #include "sftp/channel.h"
 #include "sftp/hash_thread.h"
 #include "sftp/interrupt.h"
@@ -304,7 +303,7 @@ class Connection {
     const std::uint64_t bytes = socket_bytes_.in_bytes + socket_bytes_.out_bytes;
     recent_bytes_ = recent_bytes_ / 2 + bytes - std::exchange(bytes_at_last_wait_, bytes);
     if (!prompt_ || recent_bytes_ > small_talk) return;
-    prompt_ = readable_by(peer_copy_.get(), awake_until_);
+    prompt_ = read_ahead_by(awake_until_);
   }
 
   // Clients built on npm's ssh2 write the length of a packet by itself, and their system keeps the

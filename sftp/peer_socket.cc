@@ -8,6 +8,9 @@
 #include <cerrno>
 #include <cstring>
 #include <span>
+#include <utility>
+
+#include "sftp/awake.h"
 
 namespace sallyport::sftp {
 namespace {
@@ -18,14 +21,25 @@ bool patient = false;
 char bytes[256 * 1024];
 std::size_t taken = 0;
 std::size_t filled = 0;
+// The socket took the last of what was sent, so it will take more as a rule, and if not, sending
+// tells. Believed once, then asked: a poll() that always says so hears nothing else.
+bool takes_more = false;
+
+// recv() into what is read ahead, which is empty.
+ssize_t read_ahead(int flags) {
+  const ssize_t count = ::recvfrom(peer, bytes, sizeof(bytes), flags, nullptr, nullptr);
+  if (count > 0) {
+    taken = 0;
+    filled = static_cast<std::size_t>(count);
+  }
+  return count;
+}
 
 ssize_t read_socket(int fd, void* to, std::size_t size, int flags) {
   if (fd != peer || flags != 0) return ::recvfrom(fd, to, size, flags, nullptr, nullptr);
   if (taken == filled) {
-    const ssize_t count = ::recvfrom(fd, bytes, sizeof(bytes), 0, nullptr, nullptr);
+    const ssize_t count = read_ahead(0);
     if (count <= 0) return count;
-    taken = 0;
-    filled = static_cast<std::size_t>(count);
   }
   const std::size_t count = std::min(size, filled - taken);
   std::memcpy(to, bytes + taken, count);
@@ -37,27 +51,39 @@ ssize_t read_socket(int fd, void* to, std::size_t size, int flags) {
 ssize_t write_socket(int fd, const void* data, std::size_t size, int flags) {
   if (fd != peer || patient) return ::sendto(fd, data, size, flags, nullptr, 0);
   const ssize_t count = ::sendto(fd, data, size, flags | MSG_DONTWAIT, nullptr, 0);
+  takes_more = count == static_cast<ssize_t>(size);
   return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : count;
 }
 
-// What has been read ahead is there to be read. The other descriptors are asked once it has been.
-bool has_read_ahead(std::span<pollfd> entries) {
-  if (taken == filled) return false;
-  const auto ours = std::find_if(entries.begin(), entries.end(), [](const pollfd& entry) {
-    return entry.fd == peer && (entry.events & POLLIN) != 0;
-  });
-  if (ours == entries.end()) return false;
-  for (pollfd& entry : entries) entry.revents = 0;
-  ours->revents = POLLIN;
-  return true;
+// What poll() need not be called for: what has been read ahead is there to be read, and who only
+// looks whether the socket takes something is told. The other descriptors are asked afterwards.
+bool knows(std::span<pollfd> entries, int timeout) {
+  const auto answer = [&entries](short event) {
+    const auto ours = std::find_if(entries.begin(), entries.end(), [event](const pollfd& entry) {
+      return entry.fd == peer && (entry.events & event) != 0;
+    });
+    if (ours == entries.end()) return false;
+    for (pollfd& entry : entries) entry.revents = 0;
+    ours->revents = event;
+    return true;
+  };
+  if (taken != filled && answer(POLLIN)) return true;
+  return std::exchange(takes_more, false) && timeout == 0 && answer(POLLOUT);
 }
 
 }  // namespace
 
 void use_peer_socket(int socket) noexcept {
   peer = socket;
-  patient = false;
+  patient = takes_more = false;
   taken = filled = 0;
+}
+
+bool read_ahead_by(std::chrono::steady_clock::time_point end) noexcept {
+  return taken != filled || awake_until(end, [] {
+           const ssize_t count = read_ahead(MSG_DONTWAIT);
+           return count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+         });
 }
 
 void wait_for_peer_to_take() noexcept {
@@ -82,7 +108,7 @@ ssize_t sallyport_send(int fd, const void* data, size_t size, int flags) {
 }
 
 int sallyport_poll(pollfd* entries, nfds_t count, int timeout) {
-  if (sallyport::sftp::has_read_ahead({entries, count})) return 1;
+  if (sallyport::sftp::knows({entries, count}, timeout)) return 1;
   const timespec time{timeout / 1000, timeout % 1000 * 1'000'000L};
   return ::ppoll(entries, count, timeout < 0 ? nullptr : &time, nullptr);
 }

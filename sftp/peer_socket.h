@@ -11,10 +11,15 @@
 // handlers, may call all three for other descriptors.
 #pragma once
 
+#include <chrono>
+
 namespace sallyport::sftp {
 
 /// From now on this socket is read ahead, and sending on it does not wait.
 void use_peer_socket(int socket) noexcept;
+/// Reads ahead as soon as something comes, which is waited for awake (sftp/awake.h): what comes
+/// then needs no poll() before it. True if something lies here, or the connection has ended.
+bool read_ahead_by(std::chrono::steady_clock::time_point end) noexcept;
 /// From now on sending waits until the socket has taken all: for a last word.
 void wait_for_peer_to_take() noexcept;
 

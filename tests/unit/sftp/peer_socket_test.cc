@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -127,6 +128,44 @@ TEST_F(PeerSocketTest, SendingTakesWhatFitsAndDoesNotWait) {
   theirs.reset();
   EXPECT_EQ(::send(ours.get(), "more", 4, MSG_NOSIGNAL), -1) << "a real error stays one";
   EXPECT_EQ(errno, EPIPE);
+}
+
+TEST_F(PeerSocketTest, WhatComesInTimeIsReadAhead) {
+  using namespace std::chrono_literals;
+  const auto soon = [] { return std::chrono::steady_clock::now() + 2ms; };
+  EXPECT_FALSE(read_ahead_by(soon()));
+  send("abc");
+  // Others may have had the processor at the first look.
+  bool came = false;
+  for (int i = 0; i < 100 && !came; ++i) came = read_ahead_by(soon());
+  ASSERT_TRUE(came);
+  std::array<char, 8> rest{};
+  EXPECT_EQ(::recvfrom(ours.get(), rest.data(), rest.size(), MSG_DONTWAIT, nullptr, nullptr), -1)
+      << "the socket itself is empty";
+  EXPECT_TRUE(read_ahead_by(std::chrono::steady_clock::now())) << "it lies here still";
+  EXPECT_EQ(ready(), POLLIN);
+  EXPECT_EQ(read(9), "abc");
+  theirs.reset();
+  came = false;
+  for (int i = 0; i < 100 && !came; ++i) came = read_ahead_by(soon());
+  EXPECT_TRUE(came) << "an end is something to hear";
+  char byte = 0;
+  EXPECT_EQ(::recv(ours.get(), &byte, 1, 0), 0);
+}
+
+// What was sent in full is followed by one look that costs nothing, and that hides nothing for
+// long.
+TEST_F(PeerSocketTest, AfterSendingTheSocketIsBelievedToTakeMoreOnce) {
+  ASSERT_EQ(::send(ours.get(), "abc", 3, 0), 3);
+  send("request");
+  EXPECT_EQ(ready(POLLIN | POLLOUT), POLLOUT);
+  EXPECT_EQ(ready(POLLIN | POLLOUT), POLLIN | POLLOUT);
+  ASSERT_EQ(::send(ours.get(), "abc", 3, 0), 3);
+  pollfd entry{ours.get(), POLLIN | POLLOUT, 0};
+  EXPECT_EQ(::poll(&entry, 1, 1000), 1);
+  EXPECT_EQ(entry.revents, POLLIN | POLLOUT) << "who has time to wait asks";
+  ASSERT_EQ(::send(ours.get(), "abc", 3, 0), 3);
+  EXPECT_EQ(ready(POLLIN), POLLIN) << "as does who wants to read alone";
 }
 
 TEST_F(PeerSocketTest, ALastWordWaitsUntilItIsTaken) {
