@@ -19,6 +19,7 @@ namespace {
 
 // Most answers come within this time; for a password nobody stays awake.
 constexpr std::chrono::microseconds awake_for{200};
+constexpr std::size_t most_reports = 16;
 // A daemon that reads nothing for so long is as good as gone.
 constexpr timeval longest_send{60, 0};
 
@@ -163,15 +164,28 @@ BrokerClient::BrokerClient(const std::string& path) {
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &longest_send, sizeof(longest_send));
 }
 
-void BrokerClient::report(const FileEvent& event) {
-  FileEvent numbered = event;
-  numbered.after = posted_;
-  if (events_ && send_message(events_.get(), 0, numbered)) return;
-  // Full, or the daemon has gone, which the connection knows for certain.
-  post(0, numbered);
+void BrokerClient::report(FileEvent event) {
+  reports_.push_back(std::move(event));
+  if (reports_.size() == most_reports) send_reports();
+}
+
+void BrokerClient::send_reports() {
+  if (reports_.empty()) return;
+  for (FileEvent& event : reports_) {
+    event.after = posted_;
+    if (events_ && send_message(events_.get(), 0, event)) continue;
+    // Full, or the daemon has gone, which the connection knows for certain.
+    post_now(0, event);
+  }
+  reports_.clear();
 }
 
 void BrokerClient::post(std::uint32_t id, const Message& message) {
+  send_reports();
+  post_now(id, message);
+}
+
+void BrokerClient::post_now(std::uint32_t id, const Message& message) {
   if (ended_ || !send_message(socket_.get(), id, message)) {
     ended_ = true;
     throw BrokerError("The daemon has ended the connection of this session.");

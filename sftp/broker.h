@@ -366,8 +366,11 @@ class BrokerClient {
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   /// Sends without waiting for an answer. Throws BrokerError when the daemon is gone.
   void send(const Message& message) { post(0, message); }
-  /// Sends what wants no answer and no haste. Throws BrokerError when the daemon is gone.
-  void report(const FileEvent& event);
+  /// For what wants no answer and no haste: kept until send_reports(), so that who waits for an
+  /// answer of ours gets it first, or until anything else is sent. Throws BrokerError when the
+  /// daemon is gone.
+  void report(FileEvent event);
+  void send_reports();
   /// Sends and returns the id to wait for: several may be under way.
   [[nodiscard]] std::uint32_t start(const Message& message);
   /// Waits for the answer to `id`. Throws BrokerError when the daemon is gone, ends the session,
@@ -392,10 +395,12 @@ class BrokerClient {
 
  private:
   void post(std::uint32_t id, const Message& message);
+  void post_now(std::uint32_t id, const Message& message);
   bool accept_unasked(Received& received);
 
   base::UniqueFd socket_;
-  base::UniqueFd events_;  ///< once the daemon has sent it
+  base::UniqueFd events_;           ///< once the daemon has sent it
+  std::vector<FileEvent> reports_;  ///< a few, not sent yet
   std::uint64_t posted_ = 0;
   std::uint32_t next_id_ = 1;
   bool ended_ = false;

@@ -247,6 +247,7 @@ class Connection {
       bool busy = false;
       const bool let_through = !context_->throttle.exhausted();
       for (const auto& channel : channels_) busy = channel->pump() || busy;
+      context_->after_answers();
       close_finished_channels();
       if (let_through && context_->throttle.exhausted()) take_turns();
       if (told_to_stop()) return "stopped";

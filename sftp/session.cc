@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::chrono::seconds answer_deadline{10};
 constexpr std::uint32_t most_refusals_told = 100;
+constexpr std::size_t most_closing = 16;
 // Owners mean nothing to a partner: one number for everything, with the partner's name to it.
 constexpr std::uint32_t shown_user = 1000;
 
@@ -256,6 +257,8 @@ void Session::reply_handle(Request& request, const Handle& handle) {
 }
 
 void Session::release(Handle& handle) {
+  if (handle.fd && context_.closing.size() < most_closing)
+    context_.closing.push_back(std::move(handle.fd));
   const std::uint32_t generation = handle.generation;
   handle = Handle{};
   handle.generation = generation;
@@ -299,7 +302,7 @@ void Session::tell(FileEventKind kind, const VirtualPath& path, std::uint64_t by
   event.bytes = bytes;
   event.duration_ms = duration_ms;
   event.complete = complete;
-  context_.broker.report(event);
+  context_.broker.report(std::move(event));
 }
 
 bool Session::record(FileEvent event) {

@@ -66,6 +66,12 @@ struct SessionContext {
         quota(broker, login.limits),
         throttle(login.limits.bytes_per_second) {}
 
+  /// What nobody waits for: to be called once answers are on their way.
+  void after_answers() {
+    broker.send_reports();
+    closing.clear();
+  }
+
   BrokerClient& broker;
   /// Asked during work that goes on for long without a word from the peer. May be empty.
   std::function<bool()> peer_gone;
@@ -77,6 +83,7 @@ struct SessionContext {
   Throttle throttle;
   TakenFiles taken;
   Counters counters;
+  std::vector<base::UniqueFd> closing;  ///< a few files that are done with
   std::uint32_t open_handles = 0;
   std::uint32_t refusals_told = 0;
 };

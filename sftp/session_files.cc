@@ -135,7 +135,7 @@ void Session::close_file(Request& request, Handle& handle) {
   event.duration_ms = duration;
   event.complete = whole;
   if (handle.path.area() != Area::outgoing) {
-    context_.broker.report(event);
+    context_.broker.report(std::move(event));
   } else if (!record(std::move(event))) {
     return reply(request, Code::failure, "The download could not be recorded");
   }

@@ -218,7 +218,7 @@ void Session::remove(Request& request) {
     (void)record(std::move(event));
   } else {
     context_.quota.give(size, 1);
-    context_.broker.report(event);
+    context_.broker.report(std::move(event));
   }
   reply(request, Code::ok);
 }

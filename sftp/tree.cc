@@ -87,6 +87,11 @@ base::UniqueFd Tree::open_file(const VirtualPath& path, int flags, mode_t mode,
   base::UniqueFd fd = open_beneath(root_.get(), path.relative(), flags, mode);
   if (!fd) return fd;
   struct stat found {};
+  // What was made this moment is a file, and empty.
+  if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+    if (status != nullptr) *status = found;
+    return fd;
+  }
   if (::fstat(fd.get(), &found) != 0) return base::UniqueFd();
   if (!S_ISREG(found.st_mode)) {
     fd.reset();

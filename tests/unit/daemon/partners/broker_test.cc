@@ -363,6 +363,7 @@ TEST_F(BrokerTest, WhatDoesNotFitGoesAnotherWayAndKeepsItsPlace) {
     for (std::size_t i = 2; i < sent.size(); ++i) {
       event.path = sent[i];
       client->report(event);
+      client->send_reports();
       ++reported;
     }
   });
@@ -394,6 +395,7 @@ TEST_F(BrokerTest, WhatAKilledSessionHadReportedIsRecorded) {
       event.path = "/Shared/" + std::to_string(i);
       sent.push_back(event.path);
       client->report(event);
+      client->send_reports();
     }
   }
   EXPECT_EQ(recorded(sent.size()), sent);
@@ -408,6 +410,7 @@ TEST_F(BrokerTest, WhatWasReportedBeforeTheDaemonStopsIsRecorded) {
     event.path = "/Shared/" + std::to_string(i);
     sent.push_back(event.path);
     client->report(event);
+    client->send_reports();
   }
   server_.reset();
   EXPECT_EQ(recorded(sent.size()), sent);
@@ -422,6 +425,7 @@ TEST_F(BrokerTest, EventsAreRecordedWithoutAnotherWord) {
     event.path = path;
     sent.emplace_back(path);
     client->report(event);
+    client->send_reports();
     EXPECT_EQ(recorded(sent.size()), sent);
   }
 }
@@ -434,6 +438,7 @@ TEST_F(BrokerTest, AnEndingSessionSaysWhatItHasDone) {
   server_->end_sessions("acme", "", "This account has been suspended.");
   EXPECT_TRUE(ends(*client));
   client->report(event);
+  client->send_reports();
   client.reset();
   EXPECT_EQ(recorded(2), (std::vector<std::string>{"", event.path}));
 }
