@@ -24,6 +24,10 @@ std::size_t filled = 0;
 // The socket took the last of what was sent, so it will take more as a rule, and if not, sending
 // tells. Believed once, then asked: a poll() that always says so hears nothing else.
 bool takes_more = false;
+// However much a peer has to say, the other descriptors are heard: so many looks are answered from
+// what is known, and then one by the system.
+constexpr int most_known = 64;
+int known = 0;
 
 // recv() into what is read ahead, which is empty.
 ssize_t read_ahead(int flags) {
@@ -55,20 +59,36 @@ ssize_t write_socket(int fd, const void* data, std::size_t size, int flags) {
   return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : count;
 }
 
-// What poll() need not be called for: what has been read ahead is there to be read, and who only
-// looks whether the socket takes something is told. The other descriptors are asked afterwards.
+pollfd* peer_that_wants(std::span<pollfd> entries, short event) {
+  const auto ours = std::find_if(entries.begin(), entries.end(), [event](const pollfd& entry) {
+    return entry.fd == peer && (entry.events & event) != 0;
+  });
+  return ours == entries.end() ? nullptr : &*ours;
+}
+
+// What has been read ahead is there to be read, and who only looks whether the socket takes
+// something is told: neither needs a call.
 bool knows(std::span<pollfd> entries, int timeout) {
-  const auto answer = [&entries](short event) {
-    const auto ours = std::find_if(entries.begin(), entries.end(), [event](const pollfd& entry) {
-      return entry.fd == peer && (entry.events & event) != 0;
-    });
-    if (ours == entries.end()) return false;
-    for (pollfd& entry : entries) entry.revents = 0;
-    ours->revents = event;
-    return true;
-  };
-  if (taken != filled && answer(POLLIN)) return true;
-  return std::exchange(takes_more, false) && timeout == 0 && answer(POLLOUT);
+  short event = POLLIN;
+  pollfd* ours = taken != filled ? peer_that_wants(entries, event) : nullptr;
+  if (ours == nullptr && std::exchange(takes_more, false) && timeout == 0)
+    ours = peer_that_wants(entries, event = POLLOUT);
+  if (ours == nullptr || ++known > most_known) return false;
+  for (pollfd& entry : entries) entry.revents = 0;
+  ours->revents = event;
+  return true;
+}
+
+int ask(std::span<pollfd> entries, int timeout) {
+  known = 0;
+  pollfd* ours = taken != filled ? peer_that_wants(entries, POLLIN) : nullptr;
+  if (ours != nullptr) timeout = 0;
+  const timespec time{timeout / 1000, timeout % 1000 * 1'000'000L};
+  int count = ::ppoll(entries.data(), entries.size(), timeout < 0 ? nullptr : &time, nullptr);
+  if (ours == nullptr || count < 0) return count;
+  if (ours->revents == 0) ++count;
+  ours->revents |= POLLIN;
+  return count;
 }
 
 }  // namespace
@@ -108,9 +128,8 @@ ssize_t sallyport_send(int fd, const void* data, size_t size, int flags) {
 }
 
 int sallyport_poll(pollfd* entries, nfds_t count, int timeout) {
-  if (sallyport::sftp::knows({entries, count}, timeout)) return 1;
-  const timespec time{timeout / 1000, timeout % 1000 * 1'000'000L};
-  return ::ppoll(entries, count, timeout < 0 ? nullptr : &time, nullptr);
+  const std::span<pollfd> all{entries, count};
+  return sallyport::sftp::knows(all, timeout) ? 1 : sallyport::sftp::ask(all, timeout);
 }
 
 }  // extern "C"

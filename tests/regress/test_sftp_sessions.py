@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
@@ -271,6 +272,30 @@ def test_a_session_ends_whatever_its_client_does(stubborn_instance, how, who):
         wire.transport.join(10)
         assert "suspended" in wire.said
     assert timed_session(instance) < 10
+
+
+def test_a_client_that_never_stops_asking_is_suspended_in_time(stubborn_instance):
+    """Its session always has a word to hear, and waits awake for the next: the daemon's is heard all the same."""
+    instance = stubborn_instance
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    env = instance.env
+    asking = subprocess.Popen(["yes", "cd /"], stdout=subprocess.PIPE)
+    client = subprocess.Popen(["sftp", "-F", "/dev/null", "-o", f"UserKnownHostsFile={env['SFTP_HOST_KEYS']}", "-o",
+                               "StrictHostKeyChecking=yes", "-o", f"IdentityFile={env['SFTP_KEY']}", "-o", "IdentitiesOnly=yes", "-P",
+                               env["SFTP_PORT"], "-b", "-", f"{env['SFTP_USER']}@127.0.0.1"], stdin=asking.stdout,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for("it is busy", lambda: any(cpu_seconds(session) > 0.3 for session in children(front)), 60)
+        instance.ctl("partner", "suspend", "acme")
+        wait_for("its session has ended", lambda: not children(front), 5)
+        assert client.wait(10) != 0
+        assert "suspended" in client.stderr.read()
+    finally:
+        instance.ctl("partner", "resume", "acme")
+        for process in (client, asking):
+            process.kill()
+            process.wait()
 
 
 def test_a_stranger_who_is_turned_away_is_gone_whatever_he_does(instance):

@@ -168,6 +168,50 @@ TEST_F(PeerSocketTest, AfterSendingTheSocketIsBelievedToTakeMoreOnce) {
   EXPECT_EQ(ready(POLLIN), POLLIN) << "as does who wants to read alone";
 }
 
+// A suspended partner must not stay for as long as its client has something to say.
+TEST_F(PeerSocketTest, HoweverMuchThePeerSaysOthersAreHeard) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const base::UniqueFd daemon(ends[0]);
+  const base::UniqueFd session(ends[1]);
+  ASSERT_EQ(::write(daemon.get(), "x", 1), 1);
+  for (const short wanted : {short{POLLIN}, short{POLLOUT}}) {
+    bool heard = false;
+    bool answered = true;
+    for (int i = 0; i < 200 && !heard; ++i) {
+      if (wanted == POLLIN) {
+        send("request");
+        ASSERT_EQ(read(1), "r") << "and the rest is read ahead";
+      } else {
+        ASSERT_EQ(::send(ours.get(), "answer", 6, 0), 6);
+        std::array<char, 6> taken{};
+        ASSERT_EQ(::recvfrom(theirs.get(), taken.data(), taken.size(), 0, nullptr, nullptr), 6);
+      }
+      std::array<pollfd, 2> both{{{ours.get(), wanted, 7}, {session.get(), POLLIN, 7}}};
+      const int count = ::poll(both.data(), both.size(), 0);
+      heard = both[1].revents == POLLIN;
+      answered = both[0].revents == wanted && count == (heard ? 2 : 1);
+      ASSERT_TRUE(answered) << i;
+      if (wanted == POLLIN) {
+        ASSERT_EQ(read(9), "equest");
+      }
+    }
+    EXPECT_TRUE(heard) << wanted;
+  }
+}
+
+// An error, or nothing to report, is that of what was asked.
+TEST_F(PeerSocketTest, WhatIsAskedAtLastDoesNotWaitForWhatLiesHere) {
+  for (int i = 0; i < 200; ++i) {
+    send("ab");
+    ASSERT_EQ(read(1), "a");
+    pollfd entry{ours.get(), POLLIN, 7};
+    ASSERT_EQ(::poll(&entry, 1, -1), 1);
+    ASSERT_EQ(entry.revents, POLLIN);
+    ASSERT_EQ(read(1), "b");
+  }
+}
+
 TEST_F(PeerSocketTest, ALastWordWaitsUntilItIsTaken) {
   wait_for_peer_to_take();
   const std::string much(8U << 20U, 'x');
