@@ -20,6 +20,7 @@ namespace {
 // Most answers come within this time; for a password nobody stays awake.
 constexpr std::chrono::microseconds awake_for{200};
 constexpr std::size_t most_reports = 16;
+constexpr const char* ended_by_daemon = "The daemon has ended the connection of this session.";
 // A daemon that reads nothing for so long is as good as gone.
 constexpr timeval longest_send{60, 0};
 
@@ -166,29 +167,31 @@ BrokerClient::BrokerClient(const std::string& path) {
 
 void BrokerClient::report(FileEvent event) {
   reports_.push_back(std::move(event));
-  if (reports_.size() == most_reports) send_reports();
+  if (reports_.size() >= most_reports) send_reports();
 }
 
 void BrokerClient::send_reports() {
-  if (reports_.empty()) return;
-  for (FileEvent& event : reports_) {
+  while (!reports_.empty()) {
+    FileEvent event = std::move(reports_.front());
+    reports_.erase(reports_.begin());
     event.after = posted_;
     if (events_ && send_message(events_.get(), 0, event)) continue;
-    // Full, or the daemon has gone, which the connection knows for certain.
-    post_now(0, event);
+    // Full, or the daemon has gone, which the connection knows for certain. A daemon that ends this
+    // session listens until it has gone.
+    send_now(0, event);
   }
-  reports_.clear();
 }
 
 void BrokerClient::post(std::uint32_t id, const Message& message) {
   send_reports();
-  post_now(id, message);
+  if (ended_) throw BrokerError(ended_by_daemon);
+  send_now(id, message);
 }
 
-void BrokerClient::post_now(std::uint32_t id, const Message& message) {
-  if (ended_ || !send_message(socket_.get(), id, message)) {
+void BrokerClient::send_now(std::uint32_t id, const Message& message) {
+  if (!send_message(socket_.get(), id, message)) {
     ended_ = true;
-    throw BrokerError("The daemon has ended the connection of this session.");
+    throw BrokerError(ended_by_daemon);
   }
   ++posted_;
 }
@@ -245,7 +248,7 @@ Received BrokerClient::finish(std::uint32_t id, std::chrono::milliseconds deadli
     if (received.envelope.id == id) return received;
     early_.push_back(std::move(received));
   }
-  throw BrokerError("The daemon has ended the connection of this session.");
+  throw BrokerError(ended_by_daemon);
 }
 
 bool BrokerClient::ended() {

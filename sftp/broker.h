@@ -367,8 +367,8 @@ class BrokerClient {
   /// Sends without waiting for an answer. Throws BrokerError when the daemon is gone.
   void send(const Message& message) { post(0, message); }
   /// For what wants no answer and no haste: kept until send_reports(), so that who waits for an
-  /// answer of ours gets it first, or until anything else is sent. Throws BrokerError when the
-  /// daemon is gone.
+  /// answer of ours gets it first, or until anything else is sent. A session that is killed before
+  /// takes it with it; what was sent is the daemon's. Throws BrokerError when the daemon is gone.
   void report(FileEvent event);
   void send_reports();
   /// Sends and returns the id to wait for: several may be under way.
@@ -395,7 +395,7 @@ class BrokerClient {
 
  private:
   void post(std::uint32_t id, const Message& message);
-  void post_now(std::uint32_t id, const Message& message);
+  void send_now(std::uint32_t id, const Message& message);
   bool accept_unasked(Received& received);
 
   base::UniqueFd socket_;

@@ -211,8 +211,11 @@ bool Channel::send() {
   // What the socket has not taken libssh would put aside, without end.
   if (count == 0 || output_waits(ssh_channel_get_session(channel_))) return false;
   // A channel of messages that hold nothing makes libssh write for ever, and does not tell so. A
-  // first answer takes no time otherwise.
-  if (!has_sent_) set_limit_of_a_call(first_write_seconds);
+  // first answer takes no time otherwise. What was done must not be lost with the process.
+  if (!has_sent_) {
+    context_.after_answers();
+    set_limit_of_a_call(first_write_seconds);
+  }
   const int written =
       ssh_channel_write(channel_, sending_.data() + sent_, static_cast<std::uint32_t>(count));
   if (!has_sent_) set_limit_of_a_call(0);

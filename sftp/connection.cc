@@ -218,6 +218,8 @@ class Connection {
       reason = loop();
     } catch (const BrokerError&) {
       reason = "daemon";
+    } catch (const std::exception&) {
+      reason = "failed";
     }
     // First what others wait for: the peer may take its time to the last.
     for (const auto& channel : channels_) channel->finish();

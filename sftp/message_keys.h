@@ -4,8 +4,9 @@
 // that is done for a small request (tests/bench/sftp_bench --cipher aes256-ctr). Neither has a
 // setting for it, so the two calls in question are ours, as those for the socket are
 // (sftp/peer_socket.h): who asks for a key that has been made is given the one there is, and who
-// asks for the beginning of its HMAC a copy of it. All else goes to OpenSSL, and so does everything
-// before keep_message_keys().
+// asks for the beginning of its HMAC a copy of it. Where that fails, for want of memory, the
+// process ends: libssh would send the message in the clear. All else goes to OpenSSL, and so does
+// everything before keep_message_keys().
 //
 // Threads: what is kept belongs to the thread that asked for it.
 #pragma once

@@ -26,7 +26,7 @@ std::size_t filled = 0;
 bool takes_more = false;
 // However much a peer has to say, the other descriptors are heard: so many looks are answered from
 // what is known, and then one by the system.
-constexpr int most_known = 64;
+constexpr int most_known = 16;
 int known = 0;
 
 // recv() into what is read ahead, which is empty.
@@ -59,33 +59,38 @@ ssize_t write_socket(int fd, const void* data, std::size_t size, int flags) {
   return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : count;
 }
 
-pollfd* peer_that_wants(std::span<pollfd> entries, short event) {
-  const auto ours = std::find_if(entries.begin(), entries.end(), [event](const pollfd& entry) {
-    return entry.fd == peer && (entry.events & event) != 0;
-  });
+pollfd* peer_among(std::span<pollfd> entries) {
+  const auto ours = std::find_if(entries.begin(), entries.end(),
+                                 [](const pollfd& entry) { return entry.fd == peer; });
   return ours == entries.end() ? nullptr : &*ours;
 }
 
 // What has been read ahead is there to be read, and who only looks whether the socket takes
 // something is told: neither needs a call.
-bool knows(std::span<pollfd> entries, int timeout) {
-  short event = POLLIN;
-  pollfd* ours = taken != filled ? peer_that_wants(entries, event) : nullptr;
-  if (ours == nullptr && std::exchange(takes_more, false) && timeout == 0)
-    ours = peer_that_wants(entries, event = POLLOUT);
-  if (ours == nullptr || ++known > most_known) return false;
+bool knows(pollfd& ours, std::span<pollfd> entries, int timeout) {
+  int events = taken != filled ? ours.events & POLLIN : 0;
+  if (std::exchange(takes_more, false) && (timeout == 0 || events != 0))
+    events |= ours.events & POLLOUT;
+  if (events == 0 || ++known > most_known) return false;
   for (pollfd& entry : entries) entry.revents = 0;
-  ours->revents = event;
+  ours.revents = static_cast<short>(events);
   return true;
 }
 
 int ask(std::span<pollfd> entries, int timeout) {
-  known = 0;
-  pollfd* ours = taken != filled ? peer_that_wants(entries, POLLIN) : nullptr;
-  if (ours != nullptr) timeout = 0;
   const timespec time{timeout / 1000, timeout % 1000 * 1'000'000L};
-  int count = ::ppoll(entries.data(), entries.size(), timeout < 0 ? nullptr : &time, nullptr);
-  if (ours == nullptr || count < 0) return count;
+  return ::ppoll(entries.data(), entries.size(), timeout < 0 ? nullptr : &time, nullptr);
+}
+
+int look(std::span<pollfd> entries, int timeout) {
+  // Nothing is touched for who has no peer or asks for others: any thread may.
+  pollfd* ours = peer < 0 ? nullptr : peer_among(entries);
+  if (ours == nullptr) return ask(entries, timeout);
+  if (knows(*ours, entries, timeout)) return 1;
+  known = 0;
+  const bool lies_here = taken != filled && (ours->events & POLLIN) != 0;
+  int count = ask(entries, lies_here ? 0 : timeout);
+  if (!lies_here || count < 0) return count;
   if (ours->revents == 0) ++count;
   ours->revents |= POLLIN;
   return count;
@@ -128,8 +133,7 @@ ssize_t sallyport_send(int fd, const void* data, size_t size, int flags) {
 }
 
 int sallyport_poll(pollfd* entries, nfds_t count, int timeout) {
-  const std::span<pollfd> all{entries, count};
-  return sallyport::sftp::knows(all, timeout) ? 1 : sallyport::sftp::ask(all, timeout);
+  return sallyport::sftp::look({entries, count}, timeout);
 }
 
 }  // extern "C"

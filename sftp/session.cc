@@ -94,6 +94,9 @@ std::size_t Session::consume(std::span<const std::uint8_t> stream) {
       broken_ = true;
       break;
     }
+    // Who asks for several things at once gets the answers to all of them at once: nothing is
+    // gained by putting off what the one before left to do, and what comes now may take its time.
+    context_.after_answers();
     dispatch(frame.type, frame.body);
     consumed += frame.consumed;
   }

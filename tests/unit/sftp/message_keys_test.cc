@@ -99,6 +99,26 @@ TEST(MessageKeys, OneThatIsHeldOutlivesItsPlace) {
   EXPECT_EQ(bytes_of(result.data(), size), expected(secret, EVP_sha256(), "hhh"));
 }
 
+TEST(MessageKeys, BeginningAgainIsNobodysKey) {
+  keep_message_keys();
+  const auto begun_again = [](const std::string& secret) {
+    Digest context(EVP_MD_CTX_new());
+    const Key key(EVP_PKEY_new_mac_key(EVP_PKEY_HMAC, nullptr, bytes(secret), 32));
+    EXPECT_EQ(EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key.get()), 1);
+    EXPECT_EQ(EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, nullptr), 1);
+    std::array<unsigned char, 32> result{};
+    std::size_t size = result.size();
+    EXPECT_EQ(EVP_DigestSign(context.get(), result.data(), &size, bytes("x"), 1), 1);
+    return bytes_of(result.data(), size);
+  };
+  for (char c = 'p'; c < 'x'; ++c) {
+    const std::string secret(32, c);
+    EXPECT_EQ(begun_again(secret), expected(secret, EVP_sha256(), "x"));
+  }
+  const std::string longer(100, 'z');
+  EXPECT_EQ(authenticate(longer, EVP_sha256(), "x"), expected(longer, EVP_sha256(), "x"));
+}
+
 TEST(MessageKeys, SignaturesAreNotTouched) {
   keep_message_keys();
   const Key key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
