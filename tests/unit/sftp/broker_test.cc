@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "sftp/account.h"
@@ -169,6 +170,47 @@ TEST(BrokerTransport, TheEndOfTheSessionIsSeenWithItsReason) {
   EXPECT_TRUE(client.ended());
   EXPECT_EQ(client.end_sentence(), "suspended");
   EXPECT_THROW(client.send(SessionEnd{}), BrokerError);
+}
+
+// The audit counts what happened: an event that went out before another could not is not sent
+// again.
+TEST(BrokerTransport, WhatWasReportedIsSentOnce) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  auto [events, sent_events] = pair();
+  const int little = 1;
+  ASSERT_EQ(::setsockopt(sent_events.get(), SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+  ASSERT_EQ(::fcntl(sent_events.get(), F_SETFL, O_NONBLOCK), 0);
+  ASSERT_TRUE(send_message(theirs.get(), 0, EventsSocket{}, sent_events.get()));
+  ASSERT_FALSE(client.ended());
+  theirs.reset();  // and what does not go over the socket of events goes nowhere
+  std::vector<std::string> told;
+  const auto hear = [&told, daemon = events.get()] {
+    for (Received received = receive_message(daemon, MSG_DONTWAIT);
+         received.what == Received::What::message;
+         received = receive_message(daemon, MSG_DONTWAIT)) {
+      const auto* event = std::get_if<FileEvent>(&received.envelope.message);
+      ASSERT_NE(event, nullptr);
+      told.push_back(event->path);
+    }
+  };
+  FileEvent event;
+  event.kind = FileEventKind::make_directory;
+  int refused = 0;
+  for (int i = 0; i < 60; ++i) {
+    event.path = "/Shared/" + std::to_string(i) + std::string(200, 'x');
+    try {
+      client.report(event);
+      if (i % 12 == 11) client.send_reports();
+    } catch (const BrokerError&) {
+      ++refused;
+    }
+    if (i % 20 == 19) hear();
+  }
+  hear();
+  EXPECT_GT(refused, 0) << "the socket was never full: this tests nothing";
+  EXPECT_GT(told.size(), 1U);
+  EXPECT_EQ(std::set<std::string>(told.begin(), told.end()).size(), told.size());
 }
 
 TEST(BrokerTransport, AClosedOrSilentOrConfusedDaemonIsAnError) {
