@@ -1,7 +1,7 @@
-// How libssh authenticates the messages of clients without AES-GCM, which is most of what is not
-// OpenSSH: libssh 0.10 makes OpenSSL's key object and its HMAC anew for each message, and
+// How libssh authenticates the messages of clients without AES-GCM, as paramiko and PuTTY are
+// by their choice: libssh 0.10 makes OpenSSL's key object and its HMAC anew for each message, and
 // OpenSSL 3.0 looks everything that it needs for them up by name, which costs more than all else
-// that is done for a small request (tests/bench/sftp_bench --cipher aes256-ctr). Neither has a
+// that is done for a small request (tests/bench/clients_bench --only psftp). Neither has a
 // setting for it, so the two calls in question are ours, as those for the socket are
 // (sftp/peer_socket.h): who asks for a key that has been made is given the one there is, and who
 // asks for the beginning of its HMAC a copy of it. Where that fails, for want of memory, the
