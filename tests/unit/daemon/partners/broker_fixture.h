@@ -73,6 +73,12 @@ class RecordingJournal final : public FileJournal {
   std::vector<std::string> began, ended, downloads, deletions, waiting;
 };
 
+/// As a session does whose answer is on its way.
+inline void report_now(sftp::BrokerClient& client, const sftp::FileEvent& event) {
+  client.report(event);
+  client.send_reports();
+}
+
 class BrokerTest : public ::testing::Test {
  protected:
   void SetUp() override {

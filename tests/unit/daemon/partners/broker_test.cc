@@ -25,6 +25,7 @@ using namespace std::chrono_literals;
 using test::BrokerTest;
 using test::ed25519_blob;
 using test::patience;
+using test::report_now;
 using ::testing::HasSubstr;
 
 TEST_F(BrokerTest, AKnownKeyGetsTheDirectoryAndItsLimits) {
@@ -362,8 +363,7 @@ TEST_F(BrokerTest, WhatDoesNotFitGoesAnotherWayAndKeepsItsPlace) {
     event.kind = sftp::FileEventKind::make_directory;
     for (std::size_t i = 2; i < sent.size(); ++i) {
       event.path = sent[i];
-      client->report(event);
-      client->send_reports();
+      report_now(*client, event);
       ++reported;
     }
   });
@@ -394,8 +394,7 @@ TEST_F(BrokerTest, WhatAKilledSessionHadReportedIsRecorded) {
     for (int i = 0; i < 40; ++i) {
       event.path = "/Shared/" + std::to_string(i);
       sent.push_back(event.path);
-      client->report(event);
-      client->send_reports();
+      report_now(*client, event);
     }
   }
   EXPECT_EQ(recorded(sent.size()), sent);
@@ -409,8 +408,7 @@ TEST_F(BrokerTest, WhatWasReportedBeforeTheDaemonStopsIsRecorded) {
   for (int i = 0; i < 40; ++i) {
     event.path = "/Shared/" + std::to_string(i);
     sent.push_back(event.path);
-    client->report(event);
-    client->send_reports();
+    report_now(*client, event);
   }
   server_.reset();
   EXPECT_EQ(recorded(sent.size()), sent);
@@ -424,8 +422,7 @@ TEST_F(BrokerTest, EventsAreRecordedWithoutAnotherWord) {
   for (const char* path : {"/Shared/first", "/Shared/second", "/Shared/third"}) {
     event.path = path;
     sent.emplace_back(path);
-    client->report(event);
-    client->send_reports();
+    report_now(*client, event);
     EXPECT_EQ(recorded(sent.size()), sent);
   }
 }
@@ -437,8 +434,7 @@ TEST_F(BrokerTest, AnEndingSessionSaysWhatItHasDone) {
   event.path = "/Incoming/Invoices/a";
   server_->end_sessions("acme", "", "This account has been suspended.");
   EXPECT_TRUE(ends(*client));
-  client->report(event);
-  client->send_reports();
+  report_now(*client, event);
   client.reset();
   EXPECT_EQ(recorded(2), (std::vector<std::string>{"", event.path}));
 }
