@@ -106,8 +106,7 @@ void keep_message_keys() noexcept {
 
 extern "C" {
 
-EVP_PKEY* EVP_PKEY_new_mac_key(int type, ENGINE* engine, const unsigned char* secret,
-                               int size) noexcept {
+EVP_PKEY* EVP_PKEY_new_mac_key(int type, ENGINE* engine, const unsigned char* secret, int size) {
   using namespace sallyport::sftp;
   find(make_key, "EVP_PKEY_new_mac_key");
   if (!keeps || type != EVP_PKEY_HMAC || engine != nullptr || size <= 0 ||
@@ -117,7 +116,7 @@ EVP_PKEY* EVP_PKEY_new_mac_key(int type, ENGINE* engine, const unsigned char* se
 }
 
 int EVP_DigestSignInit(EVP_MD_CTX* context, EVP_PKEY_CTX** key_context, const EVP_MD* digest,
-                       ENGINE* engine, EVP_PKEY* key) noexcept {
+                       ENGINE* engine, EVP_PKEY* key) {
   using namespace sallyport::sftp;
   find(begin_hmac, "EVP_DigestSignInit");
   if (!keeps || key_context != nullptr || engine != nullptr || digest == nullptr || key == nullptr)
