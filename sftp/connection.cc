@@ -47,8 +47,6 @@ constexpr std::chrono::milliseconds try_daemon_every{200};
 // again elsewhere (1 GiB into /Incoming: 3.0 s against 3.6).
 constexpr int processors_for_a_hash_thread = 4;
 constexpr std::uint64_t libssh_read_size = 4096;
-// No encrypted packet is shorter: 4 bytes of length, a block, and what authenticates them.
-constexpr std::uint64_t least_packet = 32;
 // A client that waits for each answer asks its next question within a few dozen microseconds. To
 // be put to sleep and woken takes about as long, so for that time it is waited for awake: small
 // files come and go half as fast again (tests/bench/sftp_bench). A peer that is slower than this
@@ -282,7 +280,6 @@ class Connection {
       if (timeout != 0 && !prompt_) prompt_ = SteadyClock::now() < awake_until_;
       streaming =
           came == libssh_read_size && round % rounds_a_look != 0 && !context_->throttle.limits();
-      acknowledge_a_piece(came);
       // Asked of the socket only when there is something to hear: a call a packet is a call too
       // many.
       if (std::exchange(daemon_spoke_, false) && broker_->ended()) return "daemon";
@@ -307,14 +304,6 @@ class Connection {
     recent_bytes_ = recent_bytes_ / 2 + bytes - std::exchange(bytes_at_last_wait_, bytes);
     if (!prompt_ || recent_bytes_ > small_talk) return;
     prompt_ = read_ahead_by(awake_until_);
-  }
-
-  // Clients built on npm's ssh2 write the length of a packet by itself, and their system keeps the
-  // rest back until we acknowledge that, which ours puts off by 40 ms: at every request.
-  void acknowledge_a_piece(std::uint64_t came) {
-    if (came == 0 || came >= least_packet) return;
-    const int on = 1;
-    (void)::setsockopt(peer_copy_.get(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
   }
 
   [[nodiscard]] std::chrono::milliseconds idle_left(SteadyClock::time_point now) const {

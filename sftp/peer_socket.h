@@ -1,10 +1,11 @@
 // How libssh uses a connection's socket: it asks for 4 KiB, with a poll() before each, and its
 // send() waits for a peer that takes nothing. Ours reads ahead, in pieces of up to 256 KiB (those
 // two calls were a third of what a bulk upload used, tests/bench/sftp_bench), and sends what the
-// socket takes at once: who waits, and for how long, is the connection's loop alone to say. libssh
-// 0.10 has no setting for it, so its recv(), send() and poll() are ours: what a program defines
-// goes before what a library does (symbol interposition, ld.so(8)). For every other descriptor they
-// are the system's.
+// socket takes at once: who waits, and for how long, is the connection's loop alone to say. What a
+// peer has said is acknowledged before it is waited for: its system may hold back what it says next
+// until then (40 ms of each login with OpenSSH's client). libssh 0.10 has no setting for it, so its
+// recv(), send() and poll() are ours: what a program defines goes before what a library does
+// (symbol interposition, ld.so(8)). For every other descriptor they are the system's.
 //
 // One socket a process, which is a blocking one: an EAGAIN would be a broken connection to libssh.
 // Threads: what is read ahead belongs to the one that serves the connection; others, and signal

@@ -1,11 +1,14 @@
 """What strangers meet before they are let in: algorithms, bad signatures, what the log says to fail2ban, and that a
 crowd at the door, or somebody who stands in it, keeps nobody else out."""
 import concurrent.futures
+import fcntl
 import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
+import termios
 import threading
 import time
 
@@ -166,6 +169,37 @@ def test_rsa_keys_have_two_thousand_and_forty_eight_bits_at_least(instance):
     with pytest.raises(paramiko.SSHException):
         client.auth_publickey("acme", short)
     client.close()
+
+
+# ---------------------------------------------------------------- clients whose system holds back what they say next
+
+def received(stream, count):
+    data = b""
+    while len(data) < count:
+        assert (piece := stream.recv(count - len(data))), "the server hung up"
+        data += piece
+    return data
+
+
+def seconds_until_acknowledged(instance):
+    """How long the server takes to acknowledge a client's KEXINIT, which it has no answer to."""
+    with socket.create_connection((instance.env["SFTP_HOST"], int(instance.env["SFTP_PORT"])), 10) as client:
+        client.sendall(b"SSH-2.0-Waits\r\n")
+        while received(client, 1) != b"\n":
+            pass
+        length = received(client, 4)
+        kexinit = length + received(client, struct.unpack(">I", length)[0])
+        start = time.monotonic()
+        client.sendall(kexinit)
+        while struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, b"\0" * 4))[0] and time.monotonic() < start + 5:
+            time.sleep(0.001)
+        return time.monotonic() - start
+
+
+def test_a_client_that_says_two_things_in_turn_is_not_kept_waiting(instance):
+    """Most do not turn Nagle's algorithm off before they have logged in: what they say next goes out when we have acknowledged
+    what they said before. Left to the system that takes 40 ms, each time."""
+    assert min(seconds_until_acknowledged(instance) for _ in range(10)) < 0.025
 
 
 # ---------------------------------------------------------------- a crowd, and somebody who stands in the door
