@@ -364,7 +364,9 @@ void add_bans(Command app, Context& context) {
   };
   auto input = std::make_shared<Input>();
   auto add = ban.add_subcommand("add", "Ban an address (IPv6: its /64)");
-  add.add_option("ADDRESS", input->address, "IPv4 address or IPv6 /64").required();
+  add.add_option("ADDRESS", input->address,
+                 "IPv4 address, IPv6 address or IPv6 /64; no other ranges")
+      .required();
   add.add_option("--for", input->length, "How long: 30min, 12h, 7d").show_default();
   add.callback([=, &context] {
     const Reply reply = context.post(
@@ -373,7 +375,7 @@ void add_bans(Command app, Context& context) {
   });
   auto lift = ban.add_subcommand("lift", "Let an address in again");
   auto address = std::make_shared<std::string>();
-  lift.add_option("ADDRESS", *address, "As the list shows it").required();
+  lift.add_option("ADDRESS", *address, "As the list shows it, or an address of it").required();
   lift.callback([=, &context] {
     const Reply reply = context.del("/admin/bans?address=" + encode(*address));
     show_changed(context, reply, *address + " may log in again.");

@@ -128,6 +128,17 @@ IpRange IpRange::network_of(const IpAddress& address) {
   return range;
 }
 
+IpRange::Parsed IpRange::parse_network(std::string_view text) {
+  if (const auto address = IpAddress::parse(text)) return {network_of(*address), {}};
+  const auto range = from(text);
+  if (range && *range == network_of(range->address_)) return {range, {}};
+  return {std::nullopt,
+          fmt::format("'{}' is no address that can be banned: write an IPv4 address such as "
+                      "192.0.2.7, or an IPv6 address or its /64 such as 2001:db8::/64; whole "
+                      "ranges are for the firewall",
+                      text.substr(0, 60))};
+}
+
 bool IpRange::contains(const IpAddress& address) const {
   // ::/0 is not meant for IPv4, although mapped addresses lie in it.
   if (address.is_v4() != is_v4()) return false;

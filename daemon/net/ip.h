@@ -41,6 +41,9 @@ class IpRange {
   [[nodiscard]] static std::optional<IpRange> from(std::string_view text);
   /// What failures and bans are counted for: the IPv4 address, or the IPv6 /64.
   [[nodiscard]] static IpRange network_of(const IpAddress& address);
+  /// The network of an address, or exactly such a network: "192.0.2.7", "192.0.2.7/32",
+  /// "2001:db8::1", "2001:db8::/64". Other ranges have a problem: no ban of them would be found.
+  [[nodiscard]] static Parsed parse_network(std::string_view text);
 
   [[nodiscard]] bool contains(const IpAddress& address) const;
   [[nodiscard]] bool contains(const IpRange& other) const;

@@ -78,6 +78,13 @@ std::optional<base::Instant> expiry_of(const JsonReader& body) {
   return text->size() == 10 ? base::end_of_day(*date) : *date;
 }
 
+// The front and is_banned look for a network's canonical text and for nothing else.
+std::string banned_network(std::string_view text) {
+  const auto parsed = IpRange::parse_network(text);
+  if (!parsed.range) throw ProblemError(400, "INVALID_ADDRESS", parsed.problem + ".");
+  return parsed.range->to_string();
+}
+
 class PartnerRoutes {
  public:
   PartnerRoutes(Router& router, PartnerService& partners) : router_(router), partners_(partners) {}
@@ -304,23 +311,21 @@ void add_ban_routes(Router& router, BanList& bans, const base::Clock& clock) {
   router.add(Method::post, "/admin/bans", Access::local(),
              [&bans, &clock](const Request& request, const Params&) {
                const JsonReader body(request.json());
-               const std::string address = body.text("address");
-               const auto parsed = IpRange::parse(address);
-               if (!parsed.range) throw ProblemError(400, "INVALID_ADDRESS", parsed.problem + ".");
+               const std::string network = banned_network(body.text("address"));
                const auto length = base::parse_duration(body.maybe_text("for").value_or("30min"));
                if (!length || length->count() <= 0) {
                  throw ProblemError(400, "INVALID_DURATION",
                                     "for is a length of time: 30min, 12h, 7d.");
                }
-               bans.add(address, "by hand", clock.now() + *length);
+               bans.add(network, "by hand", clock.now() + *length);
                return empty_response(204);
              });
   router.add(Method::delete_, "/admin/bans", Access::local(),
              [&bans](const Request& request, const Params&) {
-               const std::string address(request.query_value("address").value_or(""));
-               if (!bans.lift(address)) {
-                 throw ProblemError(404, "NOT_BANNED",
-                                    fmt::format("{} is not banned.", address.substr(0, 64)));
+               const std::string network =
+                   banned_network(request.query_value("address").value_or(""));
+               if (!bans.lift(network)) {
+                 throw ProblemError(404, "NOT_BANNED", fmt::format("{} is not banned.", network));
                }
                return empty_response();
              });

@@ -445,3 +445,22 @@ def test_a_misspelt_object_is_refused_where_it_would_protect_nothing(make_instan
     instance = make_instance()
     assert "it has Users" in instance.ctl_fails("partner", "set", "acme", "encryption", "required", "--object", "Invioces")
     instance.ctl("partner", "set", "acme", "encryption", "required", "--object", "Invoices")
+
+
+def test_what_a_session_reads_once_is_refused_for_an_object(make_instance):
+    instance = make_instance()
+    for policy, value in (("max_file_bytes", "10"), ("trigger", "rename"), ("quota_files", "3")):
+        said = instance.ctl_fails("partner", "set", "acme", policy, value, "--object", "Users")
+        assert f"{policy} is read once for a whole session: set it for the partner, not for an object" in said
+        instance.ctl("partner", "set", "acme", policy, value)
+
+
+def test_a_ban_of_more_than_is_looked_for_is_refused(make_instance):
+    instance = make_instance()
+    for address in ("127.0.0.0/8", "2001:db8::/32", "example.com"):
+        for what in ("add", "lift"):
+            assert "write an IPv4 address such as 192.0.2.7" in instance.ctl_fails("ban", what, address)
+    instance.ctl("ban", "add", "2001:db8::1")
+    assert "2001:db8::/64" in instance.ctl("ban", "list")
+    instance.ctl("ban", "lift", "2001:db8::7")
+    assert "2001:db8" not in instance.ctl("ban", "list")

@@ -72,5 +72,25 @@ TEST(Ip, BansCountAnIpv6NetworkAsOne) {
             "2001:db8:1:2::/64");
 }
 
+TEST(Ip, WhatIsBannedIsANetworkThatIsLookedFor) {
+  const auto text = [](std::string_view of) {
+    const auto parsed = IpRange::parse_network(of);
+    return parsed.range ? parsed.range->to_string() : "";
+  };
+  EXPECT_EQ(text("192.0.2.1"), "192.0.2.1");
+  EXPECT_EQ(text("192.0.2.1/32"), "192.0.2.1");
+  EXPECT_EQ(text("::ffff:192.0.2.1"), "192.0.2.1");
+  EXPECT_EQ(text("2001:db8::1"), "2001:db8::/64");
+  EXPECT_EQ(text("2001:DB8:0:0::/64"), "2001:db8::/64");
+  EXPECT_EQ(text("::1"), "::/64");
+  for (const char* bad :
+       {"127.0.0.0/8", "192.0.2.0/31", "0.0.0.0/0", "2001:db8::/32", "2001:db8::1/128",
+        "2001:db8::1/64", "::/0", "::ffff:0:0/96", "192.0.2.1/", "example.com", ""}) {
+    EXPECT_EQ(text(bad), "") << bad;
+    const std::string problem = IpRange::parse_network(bad).problem;
+    EXPECT_NE(problem.find("write an IPv4 address such as 192.0.2.7"), problem.npos) << problem;
+  }
+}
+
 }  // namespace
 }  // namespace sallyport::daemon
