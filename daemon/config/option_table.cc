@@ -1,6 +1,6 @@
 // The option table: one row an option, in the order of the example file and the manual. The default
-// is the member's initialiser in config.h; `live` rows take effect on reload, the others on
-// restart.
+// is the member's initialiser in config.h; `live` and `each_file` rows take effect on reload, the
+// others on restart.
 #include "daemon/config/rows.h"
 
 namespace sallyport::daemon {
@@ -216,7 +216,11 @@ void gateway(std::vector<Option>& table) {
   table.insert(table.end(), std::begin(rows_of_gateway), std::end(rows_of_gateway));
 }
 
-// The policies: each can be set for single partners, and for an object of theirs.
+// A session's sandbox lets it have 1024 descriptors, and some are for its sockets, for the folders
+// on the way to a file, and for files that are being closed.
+constexpr std::int64_t most_handles = 900;
+
+// The policies: each can be set for single partners, those of `each_file` for an object of theirs.
 void partner(std::vector<Option>& table) {
   const Option rows_of_partner[] = {
       list(AT(partner.objects), "names", object_name, live,
@@ -231,33 +235,34 @@ void partner(std::vector<Option>& table) {
              "NAME.done appears beside it."),
       list(AT(partner.not_ready), "name patterns", name_pattern, live,
            "Names that say 'not ready': such files wait until they are renamed."),
-      duration(AT(partner.waiting_lifetime), hours{1}, Days{365}, live,
+      duration(AT(partner.waiting_lifetime), hours{1}, Days{365}, each_file,
                "After so long a broken or waiting upload moves to /Archive/Failed."),
-      choice(AT(partner.encryption), {"required", "optional", "forbidden"}, live,
+      choice(AT(partner.encryption), {"required", "optional", "forbidden"}, each_file,
              "Whether files from the partner must be encrypted."),
-      choice(AT(partner.signature), {"auto", "required", "optional"}, live,
+      choice(AT(partner.signature), {"auto", "required", "optional"}, each_file,
              "Whether files from the partner must be signed by a key of theirs. auto: if they have "
              "a PGP key that can sign."),
-      flag(AT(partner.detached_signatures), live, "NAME and NAME.sig are taken together."),
-      duration(AT(partner.detached_wait), second, Days{1}, live,
+      flag(AT(partner.detached_signatures), each_file, "NAME and NAME.sig are taken together."),
+      duration(AT(partner.detached_wait), second, Days{1}, each_file,
                "How long one of the two waits for the other."),
-      size(AT(partner.output_limit_bytes), 1024, 1ULL << 44, live,
+      size(AT(partner.output_limit_bytes), 1024, 1ULL << 44, each_file,
            "The largest decrypted file. Also limited to partner.output_ratio times its input or "
            "partner.output_floor_bytes, whichever is more."),
-      number(AT(partner.output_ratio), 1, 100000, live, "See partner.output_limit_bytes."),
-      size(AT(partner.output_floor_bytes), 1024, 1ULL << 40, live,
+      number(AT(partner.output_ratio), 1, 100000, each_file, "See partner.output_limit_bytes."),
+      size(AT(partner.output_floor_bytes), 1024, 1ULL << 40, each_file,
            "See partner.output_limit_bytes."),
-      flag(AT(partner.outbound_encrypt), live, "Files to the partner are encrypted to their key."),
-      flag(AT(partner.outbound_sign), live, "Files to the partner are signed with our key."),
-      flag(AT(partner.outbound_armour), live, "Files to the partner are ASCII-armoured."),
-      flag(AT(partner.receipts), live,
+      flag(AT(partner.outbound_encrypt), each_file,
+           "Files to the partner are encrypted to their key."),
+      flag(AT(partner.outbound_sign), each_file, "Files to the partner are signed with our key."),
+      flag(AT(partner.outbound_armour), each_file, "Files to the partner are ASCII-armoured."),
+      flag(AT(partner.receipts), each_file,
            "A signed receipt for each file appears in /Outgoing/Receipts."),
-      offsets(AT(partner.collect_reminders), Days{365}, live,
+      offsets(AT(partner.collect_reminders), Days{365}, each_file,
               "How long after a file was made available its not being collected is announced.",
               false),
-      duration(AT(partner.collect_until), Days{1}, Days{3650}, live,
+      duration(AT(partner.collect_until), Days{1}, Days{3650}, each_file,
                "After so long an uncollected file moves to the backup."),
-      duration(AT(partner.archive_keep), hours{1}, Days{3650}, live,
+      duration(AT(partner.archive_keep), hours{1}, Days{3650}, each_file,
                "How long files stay in /Archive before they move to the backup."),
       size(AT(partner.quota_bytes), 0, no_limit, live,
            "The most bytes in a partner's folders. \"unlimited\": no limit."),
@@ -266,7 +271,7 @@ void partner(std::vector<Option>& table) {
       size(AT(partner.bytes_per_second), 1024, no_limit, live,
            "The bandwidth of one session, in each direction."),
       number(AT(partner.connections), 1, 10000, live, "Connections at once."),
-      number(AT(partner.handles), 1, 10000, live, "Open files and folders a session."),
+      number(AT(partner.handles), 1, most_handles, live, "Open files and folders a session."),
       number(AT(partner.channels), 1, 100, live, "Channels a connection."),
       duration(AT(partner.idle), second, Days{1}, live,
                "A session that does nothing for so long is ended."),

@@ -317,7 +317,9 @@ std::string manual_options() {
     out += fmt::format("{}{}{}", escaped(option.type), option.bounds.empty() ? "" : "; ",
                        escaped(option.bounds));
     if (!value.empty()) out += fmt::format("; default {}", escaped(value));
-    out += option.live ? "; takes effect on reload.\n" : ".\n";
+    if (option.live) out += "; takes effect on reload";
+    if (option.per_object) out += "; also for an object of a partner";
+    out += ".\n";
   }
   return out;
 }

@@ -41,11 +41,12 @@ struct RawValue {
 using Problem = std::optional<std::string>;
 
 struct Option {
-  std::string_view name;  ///< "smtp.port"
-  std::string type;       ///< for people: "number", "duration", "one of none, starttls, tls"
-  std::string bounds;     ///< "1 to 65535", or empty
-  std::string_view help;  ///< one or more sentences
-  bool live = false;      ///< takes effect on reload
+  std::string_view name;    ///< "smtp.port"
+  std::string type;         ///< for people: "number", "duration", "one of none, starttls, tls"
+  std::string bounds;       ///< "1 to 65535", or empty
+  std::string_view help;    ///< one or more sentences
+  bool live = false;        ///< takes effect on reload
+  bool per_object = false;  ///< a policy that can be set for an object of a partner, too
   std::function<Problem(const RawValue&, Config&)> take;
   std::function<std::string(const Config&)> print;  ///< as TOML
   std::function<void(const Config& from, Config& to)> copy;
@@ -74,8 +75,10 @@ struct Option {
 /// What does not parse (it was checked when it was set) is left out and logged.
 [[nodiscard]] PartnerPolicy policy_for(const Config& config, const store::Partner& partner,
                                        std::string_view object = {});
-/// What is wrong with such overrides; nullopt if nothing is.
-[[nodiscard]] Problem check_policies(std::string_view json);
+/// What is wrong with such overrides; nullopt if nothing is. A policy that only sessions read is
+/// refused for an object, where nobody would look for it, unless it stands so in `before`: then it
+/// may stay until it is taken away.
+[[nodiscard]] Problem check_policies(std::string_view json, std::string_view before = {});
 /// The names of the policy options, without "partner.".
 [[nodiscard]] std::vector<std::string> policy_names();
 

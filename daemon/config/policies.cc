@@ -43,26 +43,46 @@ RawValue raw_of(const Json& json) {
   return raw;
 }
 
-// Applies what is right and says what is not.
-Problem apply(const Json::Object& members, bool within_object, Config& config) {
-  for (const auto& member : members) {
-    if (member.first == per_object && !within_object) continue;
-    const Option* row = policy_row(member.first);
-    if (row == nullptr) {
-      const std::string guess = did_you_mean(member.first, policy_names());
-      return fmt::format("'{}' is no policy{}", member.first,
-                         guess.empty()
-                             ? "; there are " + fmt::format("{}", fmt::join(policy_names(), ", "))
-                             : guess);
-    }
-    if (const auto problem = row->take(raw_of(member.second), config)) {
-      return fmt::format("{} {}", member.first, *problem);
-    }
+Problem apply(const Json::Member& member, Config& config) {
+  const Option* row = policy_row(member.first);
+  if (row == nullptr) {
+    const std::string guess = did_you_mean(member.first, policy_names());
+    return fmt::format("'{}' is no policy{}", member.first,
+                       guess.empty()
+                           ? "; there are " + fmt::format("{}", fmt::join(policy_names(), ", "))
+                           : guess);
+  }
+  if (const auto problem = row->take(raw_of(member.second), config)) {
+    return fmt::format("{} {}", member.first, *problem);
   }
   return std::nullopt;
 }
 
-Problem check(const Json& json) {
+// Applies all that is right and says what is not, the first of it: one bad setting must not leave
+// files without the protection that another one asks for.
+Problem apply(const Json::Object& members, bool within_object, Config& config) {
+  Problem first;
+  for (const auto& member : members) {
+    if (member.first == per_object && !within_object) continue;
+    auto problem = apply(member, config);
+    if (!first) first = std::move(problem);
+  }
+  return first;
+}
+
+// What a login reads before it knows which objects its files will be of.
+Problem session_wide(const Json::Object& members, const Json& before) {
+  for (const auto& [name, value] : members) {
+    const Option* row = policy_row(name);
+    if (row == nullptr || row->per_object) continue;
+    if (const Json* was = before.find(name); was != nullptr && *was == value) continue;
+    return fmt::format("{} is read once for a whole {}: set it for the partner, not for an object",
+                       name, name == "objects" ? "partner" : "session");
+  }
+  return std::nullopt;
+}
+
+Problem check(const Json& json, const Json& before) {
   const auto* members = json.if_object();
   if (members == nullptr) return "policies must be a JSON object";
   Config scratch;
@@ -73,7 +93,9 @@ Problem check(const Json& json) {
   for (const auto& object : *objects->if_object()) {
     const auto* own = object.second.if_object();
     if (own == nullptr) return "per_object must be an object of objects";
-    if (auto problem = apply(*own, true, scratch)) return object.first + ": " + *problem;
+    auto problem = session_wide(*own, before[per_object][object.first]);
+    if (!problem) problem = apply(*own, true, scratch);
+    if (problem) return object.first + ": " + *problem;
   }
   return std::nullopt;
 }
@@ -89,9 +111,12 @@ PartnerPolicy policy_for(const Config& config, const store::Partner& partner,
     const Json json = parse_json(partner.policies);
     Problem problem;
     if (const auto* members = json.if_object()) problem = apply(*members, false, own);
-    if (!problem && !object.empty()) {
+    if (!object.empty()) {
       const Json& mine = json[per_object][object];
-      if (const auto* members = mine.if_object()) problem = apply(*members, true, own);
+      if (const auto* members = mine.if_object()) {
+        auto of_object = apply(*members, true, own);
+        if (!problem) problem = std::move(of_object);
+      }
     }
     if (problem) {
       base::log_warning("partner.policies", {{"partner", partner.name}},
@@ -105,10 +130,10 @@ PartnerPolicy policy_for(const Config& config, const store::Partner& partner,
   return own.partner;
 }
 
-Problem check_policies(std::string_view json) {
+Problem check_policies(std::string_view json, std::string_view before) {
   if (json.empty()) return std::nullopt;
   try {
-    return check(parse_json(json));
+    return check(parse_json(json), before.empty() ? Json() : parse_json(before));
   } catch (const base::Error& error) {
     return std::string(error.what());
   }

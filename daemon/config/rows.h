@@ -19,7 +19,9 @@ namespace sallyport::daemon::rows {
     return config.path;              \
   }
 
-enum When { restart = 0, live = 1 };
+/// When a change takes effect. each_file: as live, and looked up for each file, so that it can be
+/// set for an object of a partner, too; what a session reads at its login cannot.
+enum When { restart, live, each_file };
 
 /// What a text must be: nullopt if it is.
 using Check = Problem (*)(const std::string& text);
@@ -58,7 +60,8 @@ Option make(std::string_view name, Access at, std::string type, std::string boun
   row.type = std::move(type);
   row.bounds = std::move(bounds);
   row.help = help;
-  row.live = when == live;
+  row.live = when != restart;
+  row.per_object = when == each_file;
   row.copy = [at](const Config& from, Config& to) { at(to) = at(from); };
   return row;
 }

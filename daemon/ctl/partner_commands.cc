@@ -183,7 +183,10 @@ void add_policies(Command partner, Context& context) {
   set.add_option("VALUE", input->value,
                  "As in the configuration file; 'default' takes the setting away")
       .required();
-  set.add_option("--object", input->object, "For files of this object only, such as Invoices");
+  set.add_option(
+      "--object", input->object,
+      "For files of this object only, such as Invoices; not for what a whole session goes by, "
+      "such as quota_bytes");
   set.callback([input, &context] {
     const Json now = parse_json(context.get(partner_path(context, input->name)).body);
     Json policies = now["policies"];

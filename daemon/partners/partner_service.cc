@@ -116,7 +116,7 @@ Json apply_input(const PartnerInput& input, store::Partner& partner) {
     partner.auth = *input.auth;
   }
   if (input.policies && *input.policies != partner.policies) {
-    if (const auto problem = check_policies(*input.policies)) {
+    if (const auto problem = check_policies(*input.policies, partner.policies)) {
       refuse("INVALID_POLICY", "The policies are not right: " + *problem + ".");
     }
     changes.set("policies", difference(partner.policies, *input.policies));

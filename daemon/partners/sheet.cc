@@ -75,9 +75,14 @@ std::string auth_text(const std::string& auth) {
 std::string encryption_text(const PartnerPolicy& policy) {
   if (policy.encryption == "required") {
     return "Every file must be encrypted to our PGP key below, by its name (no hidden recipients); "
-           "others are not processed.";
+           "others are not processed. Only an encrypted file is protected against being cut short "
+           "on its way: one whose upload was interrupted is noticed and not processed.";
   }
-  if (policy.encryption == "forbidden") return "Files must not be encrypted.";
+  if (policy.encryption == "forbidden") {
+    return "Files must not be encrypted. Mind that only an encrypted file is protected against "
+           "being cut short on its way: a plain file whose upload was interrupted looks complete "
+           "to us.";
+  }
   return "Please encrypt files to our PGP key below: only an encrypted file is protected against "
          "being cut short on its way. A plain file whose upload was interrupted looks complete to "
          "us.";

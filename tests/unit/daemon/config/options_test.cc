@@ -153,6 +153,12 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"[partner]\nstart_directory = \"/a/../..\"\n", "must be a path"},
         Bad{"[partner]\nquota_bytes = \"-1\"\n", "must be a number of bytes"},
         Bad{"[partner]\nquota_bytes = \"99999999999 TiB\"\n", "must be a number of bytes"},
+        // A session may have 1024 descriptors.
+        Bad{"[partner]\nhandles = 901\n", "sallyportd.toml:2: partner.handles must be 1 to 900"},
+        Bad{"[partner]\nhandles = 0\n", "partner.handles must be 1 to 900"},
+        // Objects have settings of their own with single partners only.
+        Bad{"[partner.per_object.Users]\nmax_file_bytes = 10\n",
+            "sallyportd.toml:1: unknown section 'partner.per_object'"},
         Bad{"[[files.expectations]]\npartner = \"a\"\ndays = \"daily\"\n", "lacks 'by'"},
         Bad{"[[files.expectations]]\npartner = \"a\"\ndays = 1\nby = \"06:00\"\n",
             "'days' in line 3"},
@@ -214,8 +220,66 @@ TEST(Policies, WrongOnesAreRefused) {
   EXPECT_THAT(check_policies(R"({"per_object":{"X":{"trigger":1}}})").value(), HasSubstr("X: "));
   EXPECT_THAT(check_policies(R"({"per_object":{"X":{"per_object":{}}}})").value(),
               HasSubstr("no policy"));
+  EXPECT_THAT(check_policies(R"({"handles":901})").value(), HasSubstr("must be 1 to 900"));
   EXPECT_TRUE(check_policies("[1]").has_value());
   EXPECT_TRUE(check_policies("{").has_value());
+}
+
+// They were answered with "is set" and heeded by nobody: a login asks before there is an object.
+TEST(Policies, WhatASessionReadsOnceIsRefusedForAnObject) {
+  const std::set<std::string> of_sessions = {"objects",          "subfolders",  "shared",
+                                             "start_directory",  "trigger",     "not_ready",
+                                             "quota_bytes",      "quota_files", "max_file_bytes",
+                                             "bytes_per_second", "connections", "handles",
+                                             "channels",         "idle"};
+  const Config defaults;
+  for (const Option& option : option_table()) {
+    if (option.name.substr(0, 8) != "partner.") continue;
+    const std::string name(option.name.substr(8));
+    // What is printed is JSON as well as TOML: numbers, flags, texts and lists of texts.
+    const std::string setting = "{\"" + name + "\":" + option.print(defaults) + "}";
+    EXPECT_EQ(check_policies(setting), std::nullopt) << setting;
+    const auto problem = check_policies("{\"per_object\":{\"Users\":" + setting + "}}");
+    if (of_sessions.count(name) == 0) {
+      EXPECT_EQ(problem, std::nullopt) << setting;
+    } else {
+      EXPECT_THAT(problem.value_or(""), HasSubstr("set it for the partner, not for an object"));
+    }
+  }
+  EXPECT_EQ(check_policies(R"({"per_object":{"Users":{"max_file_bytes":10}}})"),
+            "Users: max_file_bytes is read once for a whole session: set it for the partner, not "
+            "for an object");
+}
+
+TEST(Policies, WhatStoodThereBeforeCanBeTakenAwayOneByOne) {
+  const std::string before = R"({"per_object":{"Users":{"max_file_bytes":10,"trigger":"rename"}}})";
+  EXPECT_EQ(check_policies(before, before), std::nullopt);
+  EXPECT_EQ(check_policies(R"({"per_object":{"Users":{"trigger":"rename"}}})", before),
+            std::nullopt);
+  EXPECT_TRUE(check_policies(R"({"per_object":{"Users":{"trigger":"marker"}}})", before));
+  EXPECT_TRUE(check_policies(R"({"per_object":{"Invoices":{"trigger":"rename"}}})", before));
+}
+
+// A setting from before its bounds were narrowed must not take the ones behind it along.
+TEST(Policies, OneThatDoesNotParseLeavesTheOthersInForce) {
+  const Config config;
+  store::Partner partner;
+  partner.name = "acme";
+  partner.policies =
+      R"({"handles":5000,"encryption":"required","per_object":{"Invoices":{"signature":"required"}}})";
+  EXPECT_EQ(policy_for(config, partner).handles, 100U);
+  EXPECT_EQ(policy_for(config, partner).encryption, "required");
+  EXPECT_EQ(policy_for(config, partner, "Invoices").signature, "required");
+}
+
+TEST(Policies, TheManualSaysWhichAreForObjectsToo) {
+  const std::string manual = manual_options();
+  const auto paragraph = [&](const std::string& name) {
+    const std::size_t at = manual.find(".B " + name + "\n");
+    return at == manual.npos ? "" : manual.substr(at, manual.find("\n.TP", at) - at);
+  };
+  EXPECT_THAT(paragraph("partner.encryption"), HasSubstr("also for an object of a partner"));
+  EXPECT_THAT(paragraph("partner.trigger"), HasSubstr("takes effect on reload."));
 }
 
 }  // namespace
