@@ -26,6 +26,13 @@ inline constexpr mode_t partial_mode = 0670;
   return (mode & 0010) != 0;
 }
 
+/// What a partner may make of the mode of something in /Shared. Its sessions have to be able to
+/// open it, to change that again; and the daemon, which is of the group, looks into folders to
+/// measure the quota.
+[[nodiscard]] constexpr mode_t kept_mode(std::uint32_t wanted, bool is_folder) noexcept {
+  return (wanted & 0777) | (is_folder ? 0750 : 0600);
+}
+
 enum class Area { top, incoming, outgoing, archive, shared };
 
 /// An absolute path of the partner's view without ".", ".." and empty parts: "/", "/Incoming/a".

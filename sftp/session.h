@@ -133,7 +133,9 @@ class Session {
     std::uint64_t bytes_written = 0;
     std::chrono::steady_clock::time_point opened;
 
-    [[nodiscard]] int descriptor() const { return upload ? upload->fd.get() : fd.get(); }
+    [[nodiscard]] int descriptor() const {
+      return upload ? upload->fd.get() : directory ? directory->descriptor() : fd.get();
+    }
     [[nodiscard]] std::uint64_t& length() { return upload ? upload->size : size; }
   };
 

@@ -19,9 +19,6 @@ namespace {
 // KiB).
 constexpr std::size_t listing_bytes = 30 * 1024;
 
-// The daemon, which is of the group, measures the quota: it has to be able to look into a folder.
-constexpr mode_t folder_least = 0050;
-
 timespec seconds(std::uint32_t value) {
   return {static_cast<time_t>(value), 0};
 }
@@ -95,33 +92,27 @@ void Session::setstat(Request& request) {
     return reply_errno(request, error);
   }
   const bool shared = path->area() == Area::shared && path->depth() >= 2;
+  const bool resizes = wanted.has(Attributes::has_size);
+  // A waiting or partial file of another size is another file: that is a matter of OPEN and CLOSE.
+  if (resizes && !shared) return reply(request, Code::permission_denied);
+  if (!effective && !(shared && wanted.has(Attributes::has_permissions)))
+    return reply(request, Code::ok);
+  Handle file;
+  file.path = *path;
+  file.fd = resizes ? context_.tree.open_file(*path, O_WRONLY) : context_.tree.open_any(*path);
+  if (!file.fd) return reply_errno(request, errno);
   if (wanted.has(Attributes::has_permissions) && shared &&
-      !context_.tree.change_mode(
-          *path, (wanted.permissions & 0777) | (S_ISDIR(status->st_mode) ? folder_least : 0))) {
+      ::fchmod(file.fd.get(), kept_mode(wanted.permissions, S_ISDIR(status->st_mode))) != 0) {
     return reply_errno(request, errno);
   }
-  if (wanted.has(Attributes::has_size)) {
-    // A waiting or partial file of another size is another file: that is a matter of OPEN and
-    // CLOSE.
-    if (!shared) return reply(request, Code::permission_denied);
-    Handle file;
-    file.path = *path;
-    file.fd = context_.tree.open_file(*path, O_WRONLY);
-    if (!file.fd) return reply_errno(request, errno);
-    file.size = static_cast<std::uint64_t>(status->st_size);
-    std::string_view why;
-    if (!resize(file, wanted.size, why)) {
-      return why.empty() ? reply_errno(request, errno) : refuse(request, *path, why);
-    }
-  }
-  if (wanted.has(Attributes::has_times)) {
-    const timespec times[2] = {seconds(wanted.accessed), seconds(wanted.modified)};
-    const int folder = context_.tree.parent(*path);
-    if (folder < 0 ||
-        ::utimensat(folder, std::string(path->name()).c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
-      return reply_errno(request, errno);
-    }
-  }
+  std::string_view why;
+  if (resizes && !resize(file, wanted.size, why))
+    return why.empty() ? reply_errno(request, errno) : refuse(request, *path, why);
+  if (resizes)
+    tell(FileEventKind::upload, *path, 0, 0, "set to " + std::to_string(wanted.size) + " bytes");
+  const timespec times[2] = {seconds(wanted.accessed), seconds(wanted.modified)};
+  if (wanted.has(Attributes::has_times) && ::futimens(file.fd.get(), times) != 0)
+    return reply_errno(request, errno);
   reply(request, Code::ok);
 }
 
@@ -132,7 +123,8 @@ void Session::fsetstat(Request& request) {
   if (request.reader.bad()) return reply(request, Code::bad_message);
   const bool effective = wanted.has(Attributes::has_times) || wanted.has(Attributes::has_size);
   if (effective && !permit(request, Operation::set_times_or_size, handle->path)) return;
-  if (handle->kind == Handle::Kind::directory) return reply(request, Code::ok);
+  const bool folder = handle->kind == Handle::Kind::directory;
+  if (folder && wanted.has(Attributes::has_size)) return reply_errno(request, EISDIR);
   if (wanted.has(Attributes::has_size)) {
     if (!handle->writable) return reply(request, Code::permission_denied);
     std::string_view why;
@@ -140,8 +132,9 @@ void Session::fsetstat(Request& request) {
       return why.empty() ? reply_errno(request, errno) : refuse(request, handle->path, why);
     }
   }
-  if (wanted.has(Attributes::has_permissions) && handle->path.area() == Area::shared &&
-      ::fchmod(handle->descriptor(), wanted.permissions & 0777) != 0) {
+  const bool shared = handle->path.area() == Area::shared && handle->path.depth() >= 2;
+  if (wanted.has(Attributes::has_permissions) && shared &&
+      ::fchmod(handle->descriptor(), kept_mode(wanted.permissions, folder)) != 0) {
     return reply_errno(request, errno);
   }
   const timespec times[2] = {seconds(wanted.accessed), seconds(wanted.modified)};
@@ -235,7 +228,7 @@ void Session::mkdir(Request& request) {
   // In /Incoming the daemon has to move files out of it: the group needs all rights.
   const bool shared = path->area() == Area::shared;
   const mode_t mode = shared && wanted.has(Attributes::has_permissions)
-                          ? ((wanted.permissions & 0777) | folder_least)
+                          ? kept_mode(wanted.permissions, true)
                           : mode_t{0770};
   if (!context_.tree.make_directory(*path, mode)) {
     const int error = errno;

@@ -134,12 +134,10 @@ bool Tree::rename(const VirtualPath& from, const VirtualPath& to, unsigned flags
   return done;
 }
 
-bool Tree::change_mode(const VirtualPath& path, mode_t mode) {
-  // There is no fchmod of an O_PATH descriptor before Linux 6.6, and a file without read permission
-  // cannot be opened. Only somebody on the host could put a link here after status() looked.
-  if (!status(path)) return false;
-  const int folder = parent(path);
-  return folder >= 0 && ::fchmodat(folder, std::string(path.name()).c_str(), mode, 0) == 0;
+base::UniqueFd Tree::open_any(const VirtualPath& path) {
+  const auto found = status(path);
+  if (!found) return {};
+  return S_ISDIR(found->st_mode) ? open_directory(path) : open_file(path, O_RDONLY, 0, nullptr);
 }
 
 bool Tree::sync_parent(const VirtualPath& path) {

@@ -47,7 +47,8 @@ class Tree {
   [[nodiscard]] bool make_directory(const VirtualPath& path, mode_t mode);
   /// renameat2 with `flags`.
   [[nodiscard]] bool rename(const VirtualPath& from, const VirtualPath& to, unsigned flags);
-  [[nodiscard]] bool change_mode(const VirtualPath& path, mode_t mode);
+  /// A file or a folder, for reading: modes and times are changed by descriptor, never by name.
+  [[nodiscard]] base::UniqueFd open_any(const VirtualPath& path);
   /// The folder that holds `path`, for the *at calls; valid until the next call of this class.
   [[nodiscard]] int parent(const VirtualPath& path);
   /// fsync of the folder that holds `path`.
@@ -77,6 +78,7 @@ class DirectoryStream {
   /// again next time) or the end is reached. False with errno set if the folder cannot be read.
   [[nodiscard]] bool read(const std::function<bool(const Entry&)>& each);
   [[nodiscard]] bool finished() const { return finished_; }
+  [[nodiscard]] int descriptor() const { return directory_.get(); }
 
  private:
   bool refill();
