@@ -6,7 +6,11 @@
 namespace sallyport::sftp {
 namespace {
 
-constexpr std::int64_t report_every_bytes = 64 * 1024 * 1024;
+constexpr std::uint64_t report_every_bytes = 64 * 1024 * 1024;
+// The partner's other sessions count on what we have not told of yet: what is left shrinks, and
+// with it what each may keep to itself.
+constexpr std::uint64_t part_of_what_is_left = 16;
+constexpr std::uint64_t least_bytes_told = 64 * 1024;
 // Counting a large folder takes the daemon a while, and so does a busy disk: no reason to lose an
 // upload.
 constexpr std::chrono::seconds answer_deadline{60};
@@ -31,8 +35,18 @@ bool Quota::take(std::uint64_t bytes, std::uint64_t files) {
   }
   bytes_since_ += static_cast<std::int64_t>(bytes);
   files_since_ += static_cast<std::int64_t>(files);
-  if (bytes_since_ >= report_every_bytes) report();
+  if (worth_a_report()) report();
   return true;
+}
+
+bool Quota::worth_a_report() const {
+  const auto since = [](std::int64_t count) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(count, 0));
+  };
+  const std::uint64_t bytes =
+      std::clamp(bytes_left_ / part_of_what_is_left, least_bytes_told, report_every_bytes);
+  const std::uint64_t files = std::max<std::uint64_t>(files_left_ / part_of_what_is_left, 1);
+  return since(bytes_since_) >= bytes || since(files_since_) >= files;
 }
 
 void Quota::give(std::uint64_t bytes, std::uint64_t files) {

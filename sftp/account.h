@@ -26,9 +26,11 @@ class Quota {
   void report();
   [[nodiscard]] std::uint64_t bytes_left() const;
   [[nodiscard]] std::uint64_t files_left() const;
+  [[nodiscard]] bool limits_bytes() const { return bytes_left_ != unlimited; }
 
  private:
   [[nodiscard]] bool fits(std::uint64_t bytes, std::uint64_t files) const;
+  [[nodiscard]] bool worth_a_report() const;
 
   BrokerClient& broker_;
   std::uint64_t bytes_left_;  ///< as the daemon said last

@@ -248,9 +248,9 @@ struct TakenAnswer {
 
 /// The quota: what this session has added (or, negative, freed) since its last report. The daemon
 /// adds it to the partner's usage and answers UsageAnswer: what is left for all of the partner's
-/// sessions. Sent before the session would exceed what it knows to be left, every 64 MiB, and at
-/// the end. A sweep of the daemon may correct the usage at any time. What is taken into the spool
-/// goes on counting until the daemon says otherwise.
+/// sessions. Sent before the session would exceed what it knows to be left, after a sixteenth of
+/// that (64 MiB at most), and at the end. A sweep of the daemon may correct the usage at any time.
+/// What is taken into the spool goes on counting until the daemon says otherwise.
 struct UsageReport {
   std::int64_t bytes = 0;
   std::int64_t files = 0;

@@ -191,6 +191,9 @@ class Session {
                               std::span<const std::uint8_t> data, std::string_view& why);
   [[nodiscard]] Code write_piece(Handle& handle, std::uint64_t offset,
                                  std::span<const std::uint8_t> data, std::string_view& why);
+  /// Of a file of /Shared, which other handles and sessions change, too: what the quota has to
+  /// count from. An upload has its file to itself.
+  [[nodiscard]] bool learn_size(Handle& handle);
   [[nodiscard]] bool resize(Handle& handle, std::uint64_t size, std::string_view& why);
   void fsync(Request& request);
   void copy_data(Request& request);

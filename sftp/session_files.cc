@@ -65,7 +65,8 @@ void Session::open_existing_or_new(Request& request, const VirtualPath& path, st
   if (handle != nullptr) {
     mode_t mode = 0;
     if (creates)
-      mode = wanted.has(Attributes::has_permissions) ? (wanted.permissions & 0777) : mode_t{0660};
+      mode = wanted.has(Attributes::has_permissions) ? kept_mode(wanted.permissions, false)
+                                                     : mode_t{0660};
     // As a new file first: most are, and then nothing has to be asked before.
     if (counted) {
       handle->fd = context_.tree.open_file(path, open_flags | O_CREAT | O_EXCL, mode, &status);
@@ -201,6 +202,7 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
     why = file_too_large;
     return Code::failure;
   }
+  if (context_.quota.limits_bytes() && !learn_size(handle)) return Code::failure;
   const std::uint64_t end = offset + data.size();
   std::uint64_t& length = handle.length();
   if (end > length) {
@@ -243,7 +245,16 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
   return Code::failure;
 }
 
+bool Session::learn_size(Handle& handle) {
+  if (handle.upload) return true;
+  struct stat status {};
+  if (::fstat(handle.descriptor(), &status) != 0) return false;
+  handle.size = static_cast<std::uint64_t>(status.st_size);
+  return true;
+}
+
 bool Session::resize(Handle& handle, std::uint64_t size, std::string_view& why) {
+  if (!learn_size(handle)) return false;
   std::uint64_t& length = handle.length();
   if (size > length) {
     if (size > largest_offset || size > context_.login.limits.max_file_bytes) {

@@ -275,7 +275,9 @@ void Session::rename_incoming(Request& request, const VirtualPath& from, const V
   }
   if (!context_.tree.rename(from, to, 0) || !context_.tree.sync_parent(to))
     return reply_errno(request, errno);
-  if (target) context_.quota.give(static_cast<std::uint64_t>(target->st_size), 1);
+  // A file that replaces itself frees nothing.
+  if (target && from.text() != to.text())
+    context_.quota.give(static_cast<std::uint64_t>(target->st_size), 1);
   tell(FileEventKind::rename, from, 0, 0, {}, to.text());
   if (partial || policy.trigger != Trigger::marker || !ready(to)) return reply(request, Code::ok);
   const Outcome outcome = appeared(to);

@@ -75,6 +75,13 @@ base::UniqueFd open_root(const Config& config) {
 // A quota nobody has.
 constexpr std::uint64_t beyond_any_quota = std::uint64_t{1} << 62;
 
+// Folders cost their file system about what files do: MKDIR takes one of the quota.
+bool made_by_partner(std::string_view path) {
+  if (path.starts_with("tree/Shared/")) return true;
+  constexpr std::string_view incoming = "tree/Incoming/";
+  return path.starts_with(incoming) && path.find('/', incoming.size()) != path.npos;
+}
+
 /// What lies in the folder; its folders go to `folders`. False if it cannot be looked into.
 bool measure(int home, const std::string& folder, Usage& usage, std::vector<std::string>& folders) {
   // By its path and not down from folder to folder: a partner chooses how deep they lie.
@@ -93,7 +100,11 @@ bool measure(int home, const std::string& folder, Usage& usage, std::vector<std:
       usage.bytes += static_cast<std::uint64_t>(status.st_size);
       ++usage.files;
     } else if (S_ISDIR(status.st_mode)) {
-      folders.push_back(folder == "." ? std::string(name) : folder + "/" + std::string(name));
+      std::string path = folder == "." ? std::string(name) : folder + "/" + std::string(name);
+      // What we put there is ours to keep small.
+      if (path == "tree/Outgoing") continue;
+      if (made_by_partner(path)) ++usage.files;
+      folders.push_back(std::move(path));
     }
   }
   return true;

@@ -1,6 +1,8 @@
 #include "daemon/partners/usage_table.h"
 
 #include <algorithm>
+#include <exception>
+#include <utility>
 
 namespace sallyport::daemon {
 namespace {
@@ -20,26 +22,44 @@ QuotaLeft UsageTable::left(const std::string& partner, const PartnerPolicy& poli
                            std::int64_t more_bytes, std::int64_t more_files) {
   if (policy.quota_bytes == no_limit && policy.quota_files == no_limit) return {};
   const auto now = std::chrono::steady_clock::now();
-  bool stale = false;
+  bool measures = false;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = known_.find(partner);
-    stale = found == known_.end() || now - found->second.measured > measure_every;
+    Known& known = known_[partner];
+    // More freed than used is a claim.
+    known.bytes = std::max<std::int64_t>(known.bytes + more_bytes, 0);
+    known.files = std::max<std::int64_t>(known.files + more_files, 0);
+    // One at a time: a large folder takes long, and whoever asks holds up a thread of the daemon.
+    // Who comes meanwhile goes by what is known, and hears with its next report.
+    const bool stale = !known.measured || now - *known.measured > measure_every;
+    measures = stale && !std::exchange(known.being_measured, stale || known.being_measured);
   }
-  if (stale) {
-    const Usage usage = measure_(partner);
-    const std::lock_guard lock(mutex_);
-    known_[partner] = {static_cast<std::int64_t>(usage.bytes),
-                       static_cast<std::int64_t>(usage.files), now};
-    // What is on disk holds what is being reported.
-    more_bytes = 0;
-    more_files = 0;
-  }
+  if (measures) measure(partner, now);
   const std::lock_guard lock(mutex_);
-  Known& known = known_[partner];
-  known.bytes += more_bytes;
-  known.files += more_files;
+  const Known& known = known_[partner];
   return {left_of(policy.quota_bytes, known.bytes), left_of(policy.quota_files, known.files)};
+}
+
+// What is on disk holds what is being reported.
+void UsageTable::measure(const std::string& partner, std::chrono::steady_clock::time_point now) {
+  std::optional<Usage> usage;
+  std::exception_ptr failure;
+  try {
+    usage = measure_(partner);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    Known& known = known_[partner];
+    known.being_measured = false;
+    if (usage) {
+      known.bytes = static_cast<std::int64_t>(usage->bytes);
+      known.files = static_cast<std::int64_t>(usage->files);
+      known.measured = now;
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace sallyport::daemon

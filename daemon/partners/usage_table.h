@@ -1,7 +1,8 @@
 // How much of its quota each partner uses: measured on disk now and then, kept up to date in
 // between by what sessions report. Partners without a quota are never measured.
 //
-// Thread-safe; measuring walks the partner's folders and is left to the caller's thread.
+// Thread-safe; measuring walks the partner's folders and is left to the thread of one
+// caller; others go on with what was known before (at first: that nothing is used).
 #pragma once
 
 #include <chrono>
@@ -9,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "daemon/config/config.h"
@@ -35,8 +37,11 @@ class UsageTable {
   struct Known {
     std::int64_t bytes = 0;
     std::int64_t files = 0;
-    std::chrono::steady_clock::time_point measured{};
+    std::optional<std::chrono::steady_clock::time_point> measured;
+    bool being_measured = false;
   };
+  void measure(const std::string& partner, std::chrono::steady_clock::time_point now);
+
   const std::function<Usage(const std::string&)> measure_;
   std::mutex mutex_;
   std::map<std::string, Known> known_;

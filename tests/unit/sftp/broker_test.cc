@@ -229,7 +229,7 @@ TEST(Quota, AsksTheDaemonBeforeItRefuses) {
   BrokerClient client(std::move(ours));
   SessionLimits limits;
   limits.quota_bytes_left = 100;
-  limits.quota_files_left = 1;
+  limits.quota_files_left = 100;
   Quota quota(client, limits);
   EXPECT_TRUE(quota.take(60, 1));
   EXPECT_EQ(quota.bytes_left(), 40U);
@@ -250,6 +250,33 @@ TEST(Quota, AsksTheDaemonBeforeItRefuses) {
   EXPECT_EQ(reports[0].bytes, 50);
   EXPECT_EQ(reports[0].files, 1);
   EXPECT_EQ(reports[1].bytes, 0);
+}
+
+TEST(Quota, TellsOfASixteenthOfWhatIsLeft) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  SessionLimits limits;
+  limits.quota_bytes_left = 160ULL << 20;
+  limits.quota_files_left = 32;
+  Quota quota(client, limits);
+  std::vector<UsageReport> reports;
+  std::thread daemon([&reports, socket = theirs.get()] {
+    for (int i = 0; i < 3; ++i) {
+      const Received received = receive_message(socket);
+      reports.push_back(std::get<UsageReport>(received.envelope.message));
+      (void)send_message(socket, received.envelope.id, UsageAnswer{1 << 20, 3});
+    }
+  });
+  EXPECT_TRUE(quota.take(9 << 20, 1));
+  EXPECT_TRUE(quota.take(1 << 20, 0)) << "10 of 160 MiB";
+  EXPECT_TRUE(quota.take(0, 1)) << "one of three files";
+  EXPECT_TRUE(quota.take(60 << 10, 0));
+  EXPECT_TRUE(quota.take(4 << 10, 0)) << "64 KiB at least, whatever is left";
+  daemon.join();
+  ASSERT_EQ(reports.size(), 3U);
+  EXPECT_EQ(reports[0].bytes, 10 << 20);
+  EXPECT_EQ(reports[1].files, 1);
+  EXPECT_EQ(reports[2].bytes, 64 << 10);
 }
 
 TEST(Broker, ADaemonThatTakesNoConnectionsIsAwayAtOnce) {

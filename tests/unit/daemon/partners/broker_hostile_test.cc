@@ -195,7 +195,9 @@ TEST_F(BrokerTest, NoFolderIsTooDeepForTheQuota) {
   std::filesystem::create_directories(deep);
   base::write_file_durably(deep / "hidden", std::string(700, 'x'));
   EXPECT_EQ(measure_usage(*config, "acme").bytes, 700U);
-  EXPECT_EQ(measure_usage(*config, "acme").files, 1U);
+  EXPECT_EQ(measure_usage(*config, "acme").files, 201U) << "a folder takes as much as a file";
+  base::write_file_durably(directory_ / "partners/acme/tree/Outgoing/Users/ours", "for them");
+  EXPECT_EQ(measure_usage(*config, "acme").files, 201U) << "what we put there is ours";
   // Deeper than a path can be long: renamed there, folder by folder.
   const std::string name(200, 'n');
   std::filesystem::path top = directory_ / "partners/acme/tree/Incoming/Invoices";
