@@ -89,7 +89,7 @@ namespace sallyport::sftp {
 
 /// Goes up with every change of a message. Both programs come from one build, so a difference means
 /// a half-done upgrade: the receiver closes the connection.
-inline constexpr std::uint8_t broker_version = 4;
+inline constexpr std::uint8_t broker_version = 5;
 /// The longest packet. Names and paths of one SFTP request fit many times.
 inline constexpr std::size_t broker_max_packet = 64 * 1024;
 inline constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
@@ -190,6 +190,8 @@ struct SessionPolicy {
   std::string start_directory = "/";
   Trigger trigger = Trigger::close;
   std::vector<std::string> not_ready_patterns;  ///< shell patterns with * and ? only
+  /// How long a file that was taken is still shown.
+  std::uint32_t taken_seconds = 60;
 };
 
 struct LoginAnswer {
@@ -234,11 +236,13 @@ struct Recorded {
 };
 
 /// Was this path taken in the last 60 s, by any session of the partner? Asked only where nothing of
-/// that name is in /Incoming. `set_modified` other than 0: remember this time (SETSTAT). Answer:
-/// TakenAnswer.
+/// that name is in /Incoming. `set_modified` other than 0: remember this time (SETSTAT). With
+/// `used_up` it is from now on: a marker, which went with its file. Answer: TakenAnswer.
 struct TakenQuery {
   std::string path;
   std::int64_t set_modified = 0;
+  bool used_up = false;
+  std::uint64_t size = 0;  ///< of what was used up
 };
 struct TakenAnswer {
   bool taken = false;

@@ -173,6 +173,7 @@ void walk(auto& a, Is<SessionPolicy> auto& m) {
   a.field(m.start_directory);
   a.enumerator(m.trigger, Trigger::marker);
   a.list(m.not_ready_patterns, walk_text);
+  a.field(m.taken_seconds);
 }
 void walk(auto& a, Is<LoginAnswer> auto& m) {
   a.enumerator(m.outcome, LoginOutcome::refuse);
@@ -204,6 +205,8 @@ void walk(auto& a, Is<Recorded> auto& m) {
 void walk(auto& a, Is<TakenQuery> auto& m) {
   a.field(m.path);
   a.field(m.set_modified);
+  a.field(m.used_up);
+  a.field(m.size);
 }
 void walk(auto& a, Is<TakenAnswer> auto& m) {
   a.field(m.taken);

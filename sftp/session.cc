@@ -27,7 +27,7 @@ void TakenFiles::forget_old() {
 void TakenFiles::add(const std::string& path, std::uint64_t size, std::int64_t modified) {
   // Amortised: the memory is looked through once for each doubling, not for each file.
   if ((taken_.size() & (taken_.size() - 1)) == 0) forget_old();
-  taken_[path] = Taken{size, modified, std::chrono::steady_clock::now() + memory};
+  taken_[path] = Taken{size, modified, std::chrono::steady_clock::now() + memory_};
 }
 
 TakenFiles::Taken* TakenFiles::find(const std::string& path) {

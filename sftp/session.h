@@ -28,7 +28,7 @@
 
 namespace sallyport::sftp {
 
-/// Files taken from /Incoming in the last minute by this very session: most questions about them
+/// Files taken from /Incoming by this very session a short while ago: most questions about them
 /// need not go to the daemon.
 class TakenFiles {
  public:
@@ -37,13 +37,15 @@ class TakenFiles {
     std::int64_t modified = 0;
     std::chrono::steady_clock::time_point until;
   };
-  static constexpr std::chrono::seconds memory{60};
 
+  explicit TakenFiles(std::chrono::seconds memory) : memory_(memory) {}
   void add(const std::string& path, std::uint64_t size, std::int64_t modified);
   [[nodiscard]] Taken* find(const std::string& path);
 
  private:
   void forget_old();
+
+  std::chrono::seconds memory_;
   std::map<std::string, Taken, std::less<>> taken_;
 };
 
@@ -64,7 +66,8 @@ struct SessionContext {
         staging(tree, login.session_id, hash_thread),
         intents(tree.staging(), login.session_id, login.uploader),
         quota(broker, login.limits),
-        throttle(login.limits.bytes_per_second) {}
+        throttle(login.limits.bytes_per_second),
+        taken(std::chrono::seconds(login.policy.taken_seconds)) {}
 
   /// What nobody waits for: to be called once answers are on their way.
   void after_answers() {
@@ -211,6 +214,7 @@ class Session {
   [[nodiscard]] Outcome take(std::unique_ptr<Upload>& upload);
   [[nodiscard]] Outcome take_from_tree(const VirtualPath& path, const VirtualPath& as);
   [[nodiscard]] Outcome appeared(const VirtualPath& path);
+  void use_up(const VirtualPath& marker, const struct stat& status);
   [[nodiscard]] bool ready(const VirtualPath& path) const;
   [[nodiscard]] std::optional<TakenFiles::Taken> taken(const VirtualPath& path,
                                                        std::int64_t set_modified = 0);

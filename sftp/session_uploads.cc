@@ -35,13 +35,13 @@ std::optional<TakenFiles::Taken> Session::taken(const VirtualPath& path,
   if (TakenFiles::Taken* own = context_.taken.find(path.text())) {
     if (set_modified != 0) {
       own->modified = set_modified;
-      (void)context_.broker.ask<TakenAnswer>(TakenQuery{path.text(), set_modified},
+      (void)context_.broker.ask<TakenAnswer>(TakenQuery{path.text(), set_modified, false, 0},
                                              answer_deadline);
     }
     return *own;
   }
-  const auto answer =
-      context_.broker.ask<TakenAnswer>(TakenQuery{path.text(), set_modified}, answer_deadline);
+  const auto answer = context_.broker.ask<TakenAnswer>(
+      TakenQuery{path.text(), set_modified, false, 0}, answer_deadline);
   if (!answer.taken) return std::nullopt;
   return TakenFiles::Taken{answer.size, answer.modified, {}};
 }
@@ -163,10 +163,18 @@ Session::Outcome Session::appeared(const VirtualPath& path) {
   };
   if (!whole(file) || !whole(mark)) return {};
   Outcome outcome = take_from_tree(*data_path, *data_path);
-  if (outcome.code == Code::ok && context_.tree.remove_file(*marker_path)) {
-    context_.quota.give(static_cast<std::uint64_t>(mark->st_size), 1);
-  }
+  if (outcome.code == Code::ok) use_up(*marker_path, *mark);
   return outcome;
+}
+
+// Clients look after what they have put here, a marker, too, and over any of their connections.
+void Session::use_up(const VirtualPath& marker, const struct stat& status) {
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  const std::int64_t modified = status.st_mtim.tv_sec;
+  context_.taken.add(marker.text(), size, modified);
+  (void)context_.broker.ask<TakenAnswer>(TakenQuery{marker.text(), modified, true, size},
+                                         answer_deadline);
+  if (context_.tree.remove_file(marker)) context_.quota.give(size, 1);
 }
 
 Session::Outcome Session::take_from_tree(const VirtualPath& path, const VirtualPath& as) {

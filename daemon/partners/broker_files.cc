@@ -169,6 +169,11 @@ void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t
 void BrokerServer::Impl::on_taken(const ConnectionPtr& connection, std::uint32_t id,
                                   const sftp::TakenQuery& query) {
   sftp::TakenAnswer reply;
+  if (query.used_up && sftp::is_incoming_file(query.path)) {
+    const auto memory = parts_.config.get()->gateway.taken_memory;
+    taken_.remember(connection->peer.partner, query.path,
+                    {query.size, query.set_modified, std::chrono::steady_clock::now() + memory});
+  }
   if (const auto taken = taken_.find(connection->peer.partner, query.path, query.set_modified,
                                      std::chrono::steady_clock::now())) {
     reply.taken = true;

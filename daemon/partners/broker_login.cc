@@ -171,6 +171,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
   reply.policy.start_directory = policy.start_directory;
   reply.policy.trigger = trigger_of(policy.trigger);
   reply.policy.not_ready_patterns = policy.not_ready;
+  reply.policy.taken_seconds = static_cast<std::uint32_t>(config->gateway.taken_memory.count());
   base::UniqueFd directory;
   try {
     const QuotaLeft left = usage_.left(partner.name, policy, 0, 0);

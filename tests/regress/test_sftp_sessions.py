@@ -11,8 +11,41 @@ import pytest
 
 from conftest import Instance, wait_for
 from ssh_wire import (CHANNEL_CLOSE, CHANNEL_DATA, CHANNEL_EOF, CHANNEL_OPEN, CHANNEL_WINDOW_ADJUST, EXTENDED, F_CREAT, F_READ, F_TRUNC,
-                      F_WRITE, FSETSTAT, INIT, MKDIR, OK, READ, REALPATH, STATUS, U64, WRITE, Gone, Raw, Wire, children, packed, request,
+                      F_WRITE, FSETSTAT, INIT, MKDIR, OK, READ, REALPATH, RENAME, RMDIR, STATUS, U64, WRITE, Gone, Raw, Status, Wire, children, packed, request,
                       state_of, timed_session)
+
+# ---------------------------------------------------------------- what is set for a partner
+
+def test_what_is_set_for_a_partner_holds_in_his_sessions(make_instance):
+    instance = make_instance("--shared")
+    for policy, value in (("trigger", "rename"), ("subfolders", "true"), ("max_file_bytes", "1000"), ("handles", "2"), ("channels", "1"),
+                          ("start_directory", "/Incoming/Invoices"), ("not_ready", '["*.wait"]')):
+        instance.ctl("partner", "set", "acme", policy, value)
+    wire = Wire(instance).login()
+    sftp = wire.sftp()
+    assert wire.open_channel()[0] is None
+    name = sftp.ask(REALPATH, ".")[1]
+    assert (name.get_int(), name.get_text()) == (1, "/Incoming/Invoices")
+    sftp.ask(MKDIR, "2026", 0)
+    sftp.put("2026/a.csv", b"content")
+    assert sftp.list("2026") == ["a.csv"], "it waits to be renamed"
+    sftp.ask(RENAME, "2026/a.csv", "2026/b.wait")
+    assert sftp.list("2026") == ["b.wait"], "to a ready name"
+    with pytest.raises(Status):
+        sftp.ask(RENAME, "2026", "/Incoming/Users/2026")
+    sftp.ask(RENAME, "2026/b.wait", "2026/c.csv")
+    assert sftp.list("2026") == []
+    wait_for("it is taken, under its object", lambda: instance.json("files", "list", "--object", "Invoices")["items"])
+    sftp.ask(RMDIR, "2026")
+    handle = sftp.open("/Shared/large", F_WRITE | F_CREAT)
+    sftp.write(handle, 0, b"x" * 1000)
+    with pytest.raises(Status, match="larger than is allowed"):
+        sftp.write(handle, 1000, b"x")
+    sftp.opendir("/")
+    with pytest.raises(Status, match="Too many open files"):
+        sftp.opendir("/")
+    wire.close()
+
 
 # ---------------------------------------------------------------- bandwidth
 

@@ -51,7 +51,7 @@ std::vector<Message> samples() {
           SessionClose{"bye"},
           done,
           Recorded{Status::refused, "no"},
-          TakenQuery{"/Incoming/a", 5},
+          TakenQuery{"/Incoming/a", 5, true, 7},
           TakenAnswer{true, 1, 2},
           UsageReport{-5, 6},
           UsageAnswer{},

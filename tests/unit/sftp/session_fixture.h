@@ -77,7 +77,8 @@ class SessionTest : public testing::Test {
 
   /// What the daemon was told to be done, when it has heard all that was sent.
   std::map<std::string, UploadDone> uploads() {
-    (void)client_->ask<TakenAnswer>(TakenQuery{"/Incoming/unknown", 0}, std::chrono::seconds(10));
+    (void)client_->ask<TakenAnswer>(TakenQuery{"/Incoming/unknown", 0, false, 0},
+                                    std::chrono::seconds(10));
     std::map<std::string, UploadDone> done;
     EXPECT_TRUE(broker_->wait_until([&] {
       done = broker_->uploads;

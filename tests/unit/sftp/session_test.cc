@@ -216,6 +216,11 @@ TEST_F(SessionTest, TriggerMarkerTakesInEitherOrder) {
   ASSERT_EQ(put("/Incoming/Invoices/b", "content").code, Code::ok);
   EXPECT_EQ(uploads().count("/Incoming/Invoices/b"), 1U);
   EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty()) << "markers go with their files";
+  EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/a.done").type, Type::attrs)
+      << "but clients look after what they have put";
+  start();
+  EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/b.done").attributes.size, 0U)
+      << "over another connection, too";
 }
 
 TEST_F(SessionTest, SharedIsAnOrdinaryFolder) {

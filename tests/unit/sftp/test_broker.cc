@@ -142,6 +142,7 @@ void TestBroker::answer(int socket, const Envelope& envelope) {
       ::unlinkat(directory_.get(), ("spool/" + done->file_id).c_str(), 0);
     }
   } else if (const auto* query = std::get_if<TakenQuery>(&envelope.message)) {
+    if (query->used_up) taken_[query->path] = {true, query->size, query->set_modified};
     const auto it = taken_.find(query->path);
     if (it != taken_.end() && query->set_modified != 0) it->second.modified = query->set_modified;
     (void)send_message(socket, id, it == taken_.end() ? TakenAnswer{} : it->second);
