@@ -8,6 +8,8 @@ namespace sallyport::sftp {
 namespace {
 
 constexpr std::chrono::seconds answer_deadline{10};
+constexpr std::uint32_t requests_a_look = 16;
+constexpr std::chrono::milliseconds look_every{250};
 constexpr std::uint32_t most_refusals_told = 100;
 constexpr std::size_t most_closing = 16;
 // Owners mean nothing to a partner: one number for everything, with the partner's name to it.
@@ -97,10 +99,20 @@ std::size_t Session::consume(std::span<const std::uint8_t> stream) {
     // Who asks for several things at once gets the answers to all of them at once: nothing is
     // gained by putting off what the one before left to do, and what comes now may take its time.
     context_.after_answers();
+    look_at_daemon();
     dispatch(frame.type, frame.body);
     consumed += frame.consumed;
   }
   return consumed;
+}
+
+// What has come at once can take minutes, an fsync each: a suspension does not wait for that.
+void Session::look_at_daemon() {
+  if (++requests_ % requests_a_look != 0) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_look_) return;
+  next_look_ = now + look_every;
+  if (context_.broker.ended()) throw BrokerError("The daemon has ended this session.");
 }
 
 void Session::dispatch(Type type, std::span<const std::uint8_t> body) {

@@ -161,6 +161,7 @@ class Session {
   static const Extension extensions[];
 
   // session.cc: dispatch and what all handlers use
+  void look_at_daemon();
   void dispatch(Type type, std::span<const std::uint8_t> body);
   void extended(Request& request);
   void reply(Request& request, Code code, std::string_view message = {});
@@ -249,6 +250,8 @@ class Session {
   SessionContext& context_;
   ReplyBuffer replies_;
   std::vector<std::unique_ptr<Handle>> handles_;
+  std::uint32_t requests_ = 0;
+  std::chrono::steady_clock::time_point next_look_;
   bool initialised_ = false;
   bool broken_ = false;
   bool stopped_early_ = false;

@@ -11,6 +11,12 @@
 #include "base/page_buffer.h"
 
 namespace sallyport::sftp {
+namespace {
+
+// A hundredth of a second's work.
+constexpr std::uint64_t look_every = 16 * 1024 * 1024;
+
+}  // namespace
 
 GrowingHash::~GrowingHash() {
   if (in_thread_) thread_->drop();
@@ -37,7 +43,8 @@ void GrowingHash::rewritten() {
   in_thread_ = false;
 }
 
-std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size) {
+std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size,
+                                                const std::function<bool()>& stopped) {
   if (in_thread_) {
     in_thread_ = false;
     auto stream = thread_->finish(position_);
@@ -50,6 +57,7 @@ std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size) {
   }
   if (position_ < size) {
     const base::PageBuffer buffer(256 * 1024);
+    std::uint64_t next_look = position_ + look_every;
     while (position_ < size) {
       const ssize_t count =
           ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(position_));
@@ -60,6 +68,11 @@ std::optional<base::Sha256> GrowingHash::finish(int fd, std::uint64_t size) {
       }
       stream_.update(buffer.first(static_cast<std::size_t>(count)));
       position_ += static_cast<std::uint64_t>(count);
+      if (position_ < next_look || !stopped) continue;
+      next_look = position_ + look_every;
+      if (!stopped()) continue;
+      errno = ECANCELED;
+      return std::nullopt;
     }
   }
   return stream_.finish();

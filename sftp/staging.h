@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,8 +35,10 @@ class GrowingHash {
   /// `data` is in the file `fd` at `offset`.
   void written(int fd, std::uint64_t offset, std::span<const std::uint8_t> data);
   void truncated(std::uint64_t size);
-  /// nullopt with errno set if the file cannot be read back.
-  [[nodiscard]] std::optional<base::Sha256> finish(int fd, std::uint64_t size);
+  /// nullopt with errno set if the file cannot be read back, or (ECANCELED) as soon as `stopped`,
+  /// which is asked now and then while a large one is.
+  [[nodiscard]] std::optional<base::Sha256> finish(int fd, std::uint64_t size,
+                                                   const std::function<bool()>& stopped = {});
 
  private:
   void rewritten();
