@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <functional>
+#include <optional>
 #include <string_view>
 
 #include "sftp/interrupt.h"
@@ -43,6 +45,33 @@ std::uint8_t* read_area() {
   }();
   return area;
 }
+
+// libssh cuts answers into pieces of what the peer takes at once, less ten bytes: who takes ten
+// gets pieces of nothing, for ever, and only the log knows.
+class FirstAnswer {
+ public:
+  explicit FirstAnswer(const std::function<void()>& leave) : leave_(leave) {
+    ssh_set_log_userdata(this);
+    ssh_set_log_callback([](int, const char*, const char* line, void* self) {
+      if (self == nullptr || !std::string_view(line).ends_with(piece_of_nothing)) return;
+      const auto& never_ends = static_cast<FirstAnswer*>(self)->leave_;
+      if (never_ends) never_ends();
+    });
+    ssh_set_log_level(SSH_LOG_PACKET);
+    set_limit_of_a_call(first_write_seconds);
+  }
+  ~FirstAnswer() {
+    set_limit_of_a_call(0);
+    ssh_set_log_level(SSH_LOG_NOLOG);
+    ssh_set_log_userdata(nullptr);
+  }
+  FirstAnswer(const FirstAnswer&) = delete;
+  FirstAnswer& operator=(const FirstAnswer&) = delete;
+
+ private:
+  static constexpr std::string_view piece_of_nothing = "ssh_channel_write wrote 0 bytes";
+  const std::function<void()>& leave_;
+};
 
 }  // namespace
 
@@ -210,15 +239,15 @@ bool Channel::send() {
   const std::size_t count = std::min<std::size_t>(room, sending_.size() - sent_);
   // What the socket has not taken libssh would put aside, without end.
   if (count == 0 || output_waits(ssh_channel_get_session(channel_))) return false;
-  // A channel of messages that hold nothing makes libssh write for ever, and does not tell so. A
-  // first answer takes no time otherwise. What was done must not be lost with the process.
+  // A first answer takes no time. One that never ends must not take what was done with it.
+  std::optional<FirstAnswer> first;
   if (!has_sent_) {
     context_.after_answers();
-    set_limit_of_a_call(first_write_seconds);
+    first.emplace(context_.leave);
   }
   const int written =
       ssh_channel_write(channel_, sending_.data() + sent_, static_cast<std::uint32_t>(count));
-  if (!has_sent_) set_limit_of_a_call(0);
+  first.reset();
   has_sent_ = has_sent_ || written > 0;
   if (written < 0) {
     peer_done_ = true;

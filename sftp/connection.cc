@@ -211,6 +211,11 @@ class Connection {
           return 0;
         },
         &daemon_spoke_);
+    context_->leave = [this] {
+      for (const auto& channel : channels_) channel->finish();
+      say_goodbye("failed");
+      ::_exit(0);
+    };
     std::string reason = "closed";
     try {
       reason = loop();

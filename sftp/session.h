@@ -76,6 +76,9 @@ struct SessionContext {
   }
 
   BrokerClient& broker;
+  /// Called inside an answer that will never end: tells all that is to be told, and does not
+  /// return.
+  std::function<void()> leave;
   /// Asked during work that goes on for long without a word from the peer. May be empty.
   std::function<bool()> peer_gone;
   LoginAnswer login;

@@ -194,6 +194,8 @@ def test_a_channel_of_messages_that_hold_nothing_ends_its_session(slow_instance)
     front = int(slow_instance.env["SALLYPORT_SFTP_PID"])
     wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
     wire = Wire(slow_instance).login()
+    other = wire.sftp()
+    other.write(other.open("/Shared/unheard-open", F_WRITE | F_CREAT | F_TRUNC), 0, b"written, not closed")
     number, _ = wire.open_channel(largest=10)
     assert wire.request(number, "subsystem", "sftp")
     wire.data(number, packed(5, Raw([INIT]), 3) + b"".join(request(MKDIR, n, f"/Shared/unheard{n}", 0) for n in range(10)))
@@ -205,7 +207,7 @@ def test_a_channel_of_messages_that_hold_nothing_ends_its_session(slow_instance)
     def known():
         with sqlite3.connect(f"file:{slow_instance.dir}/sallyport.db?mode=ro", uri=True) as store:
             return store.execute("SELECT count(*) FROM session_event WHERE path LIKE '/Shared/unheard%'").fetchone()[0]
-    wait_for("all of it is in the audit", lambda: known() == 10, 10)
+    wait_for("all of it is in the audit, and what its other channel had open", lambda: known() == 11, 10)
 
 
 def test_who_sends_more_than_the_window_is_told_and_put_out(slow_instance):
