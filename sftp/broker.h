@@ -292,8 +292,9 @@ struct FileEvent {
 struct EventsSocket {};
 
 /// Something about a connection that is not one of the queries: a login that was given up
-/// ("login_grace", "max_attempts", "bad_signature", "disconnected"). "max_attempts" has been
-/// counted query by query; "bad_signature" counts as a failure of the address. No answer.
+/// ("login_grace", "max_attempts", "bad_signature", "unknown_key_type", "disconnected").
+/// "max_attempts" has been counted query by query; "bad_signature" counts as a failure of the
+/// address. No answer.
 struct LoginFailure {
   std::string user;
   std::string reason;

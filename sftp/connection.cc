@@ -95,6 +95,7 @@ class Connection {
     prepare_login();
     if (ssh_handle_key_exchange(ssh_.get()) != SSH_OK) return gone_before_login();
     key_exchange_done_ = true;
+    leave_time_for_a_last_word(goodbye_seconds);
     // Nothing waits inside of libssh, where neither the daemon nor the clock is listened to.
     ssh_set_blocking(ssh_.get(), 0);
     if (!log_in()) return gone_before_login();
@@ -162,9 +163,10 @@ class Connection {
     event_.reset(ssh_event_new());
     if (!event_ || ssh_event_add_session(event_.get(), ssh_.get()) != SSH_OK) return false;
     login_requests_.emplace(ssh_.get());
-    while (!login_->over()) {
+    while (!login_->over() && !grace_is_over()) {
       if (ssh_event_dopoll(event_.get(), 1000) == SSH_ERROR || gone()) break;
-      if (login_requests_->any()) login_->bad_signature(login_requests_->user());
+      if (login_requests_->any())
+        login_->unanswered(login_requests_->user(), login_requests_->unknown_key());
       login_->count_requests(login_requests_->seen());
       if (broker_ && broker_->ended()) break;
     }
@@ -172,9 +174,10 @@ class Connection {
       login_requests_.reset();
       return true;
     }
-    const std::string why = broker_ && broker_->ended()
-                                ? "The service is temporarily unavailable, please try again later"
-                                : login_->why_over();
+    std::string why = login_->why_over();
+    if (why.empty() && grace_is_over()) why = "You took too long to log in";
+    if (broker_ && broker_->ended())
+      why = "The service is temporarily unavailable, please try again later";
     if (!why.empty()) disconnect(why);
     return false;
   }

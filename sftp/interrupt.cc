@@ -15,13 +15,25 @@ volatile sig_atomic_t peer = -1;
 volatile sig_atomic_t grace_over = 0;
 volatile sig_atomic_t stopped = 0;
 volatile sig_atomic_t in_a_call = 0;
+volatile sig_atomic_t last_word = 0;
+
+void start_timer(std::uint32_t seconds) {
+  itimerval timer{};
+  timer.it_value.tv_sec = static_cast<time_t>(seconds);
+  ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
 
 void on_signal(int number) {
   const int error = errno;
   if (number == SIGALRM && in_a_call != 0) ::_exit(1);
   if (number == SIGALRM) grace_over = 1;
   if (number == SIGTERM) stopped = 1;
-  ::shutdown(peer, SHUT_RDWR);
+  if (number == SIGALRM && last_word != 0) {
+    start_timer(static_cast<std::uint32_t>(last_word));
+    last_word = 0;
+  } else {
+    ::shutdown(peer, SHUT_RDWR);
+  }
   errno = error;
 }
 
@@ -36,9 +48,12 @@ void catch_interrupts(int peer_socket) {
 }
 
 void set_grace(std::uint32_t seconds) {
-  itimerval timer{};
-  timer.it_value.tv_sec = static_cast<time_t>(seconds);
-  ::setitimer(ITIMER_REAL, &timer, nullptr);
+  last_word = 0;
+  start_timer(seconds);
+}
+
+void leave_time_for_a_last_word(std::uint32_t seconds) {
+  last_word = static_cast<sig_atomic_t>(seconds);
 }
 
 void set_limit_of_a_call(std::uint32_t seconds) {

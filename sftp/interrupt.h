@@ -13,6 +13,9 @@ namespace sallyport::sftp {
 void catch_interrupts(int peer_socket);
 /// SIGALRM in so many seconds; 0 takes it back.
 void set_grace(std::uint32_t seconds);
+/// The end of the grace that runs is only known (grace_is_over()) at first, and shuts the socket
+/// down so many seconds later.
+void leave_time_for_a_last_word(std::uint32_t seconds);
 /// Around a call that might never return, whatever becomes of the socket: after so many seconds the
 /// process ends. 0 takes it back, and a grace with it.
 void set_limit_of_a_call(std::uint32_t seconds);

@@ -218,11 +218,13 @@ int Login::ask(LoginQuery query) {
   return SSH_AUTH_DENIED;
 }
 
-void Login::bad_signature(const std::string& user) {
+void Login::unanswered(const std::string& user, bool unknown_key) {
   if (over()) return;
   user_ = user.substr(0, 255);
-  why_over_ = "The signature is not valid";
-  reason_ = "bad_signature";
+  why_over_ = unknown_key
+                  ? "Keys of this kind are not supported: offer an RSA, ECDSA or Ed25519 key"
+                  : "The signature is not valid";
+  reason_ = unknown_key ? "unknown_key_type" : "bad_signature";
   if (broker_ == nullptr) return;
   try {
     introduce();

@@ -36,8 +36,9 @@ class Login {
   Login(const Login&) = delete;
   Login& operator=(const Login&) = delete;
 
-  /// A request was not answered, since its signature (or key) is none: the connection is over.
-  void bad_signature(const std::string& user);
+  /// A request was not answered, since its signature or its key is none, or of a kind of keys that
+  /// we do not know: the connection is over. The latter is no attempt at anything.
+  void unanswered(const std::string& user, bool unknown_key);
   /// `count` login requests have come in all, with those that libssh answers by itself.
   void count_requests(std::uint32_t count);
 

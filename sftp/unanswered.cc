@@ -7,7 +7,9 @@ namespace {
 
 // SSH_MSG_USERAUTH_REQUEST is 50.
 constexpr std::string_view login_request = "Dispatching handler for packet type 50";
+constexpr std::string_view next_message = ": packet: read type ";
 constexpr std::string_view before_user = " for user '";
+constexpr std::string_view no_such_key = ": Unknown key type found!";
 
 }  // namespace
 
@@ -33,8 +35,12 @@ void UnansweredRequests::logged(const char* text) {
     user_ = line.substr(at + before_user.size());
     user_.pop_back();
   }
+  if (line.ends_with(no_such_key)) unknown_key_ = true;
+  // The next message, whatever it is: what is answered to that is no answer to the request.
+  if (line.find(next_message) != line.npos) look();
   if (!line.ends_with(login_request)) return;
   look();
+  if (!any_) unknown_key_ = false;
   ++seen_;
   waits_ = true;
   sent_before_ = packets_.out_packets;

@@ -25,6 +25,8 @@ class UnansweredRequests {
 
   /// To be asked between two rounds of events.
   [[nodiscard]] bool any();
+  /// It came with a key of a kind that libssh does not know, such as Ed448.
+  [[nodiscard]] bool unknown_key() const { return unknown_key_; }
   /// Of the last login request; what a peer claims.
   [[nodiscard]] const std::string& user() const { return user_; }
   /// Login requests that have come, answered or not.
@@ -39,6 +41,7 @@ class UnansweredRequests {
   std::string user_;
   bool waits_ = false;
   bool any_ = false;
+  bool unknown_key_ = false;
   std::uint32_t seen_ = 0;
   std::uint64_t sent_before_ = 0;
 };

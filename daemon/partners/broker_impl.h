@@ -49,8 +49,9 @@ struct BrokerConnection {
   bool working = false;
   sftp::SessionHello hello;
   // Until a login: the last key that was offered and refused without a signature, and why.
-  std::string refused_key;
+  std::string offered_key;
   std::string refused_reason;
+  bool given_up = false;      ///< its session has told so, which it does once
   bool failure_told = false;  ///< a refusal of this connection is in the store already
   // After a login:
   bool logged_in = false;
@@ -58,6 +59,9 @@ struct BrokerConnection {
   base::UniqueFd events;  ///< our end of the socket of events, if there is one
   std::string session_id;
   PartnerPolicy policy;
+  // What it was let in for: whether that still holds is looked at again.
+  LoginAttempt attempt;
+  std::string password_hash;
   base::Instant since{};
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };

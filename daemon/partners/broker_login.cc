@@ -79,12 +79,10 @@ void BrokerServer::Impl::decide(const ConnectionPtr& connection, std::uint32_t i
                                 const std::vector<store::SshKey>& keys, const LoginAttempt& attempt,
                                 const std::string& user, bool verified) {
   const LoginDecision decision = decide_login(partner, keys, attempt, parts_.clock.now());
-  if (decision.outcome == LoginDecision::Outcome::deny) {
-    denied(connection, id, attempt, user, decision.reason, verified);
-    return;
-  }
-  if (parts_.bans.is_banned(attempt.address)) {
-    denied(connection, id, attempt, user, "banned", false);
+  // Whether it is right or not: a ban must not tell.
+  const bool banned = parts_.bans.is_banned(attempt.address);
+  if (banned || decision.outcome == LoginDecision::Outcome::deny) {
+    denied(connection, id, attempt, user, banned ? "banned" : decision.reason, verified);
     return;
   }
   sftp::LoginAnswer reply;
@@ -94,6 +92,11 @@ void BrokerServer::Impl::decide(const ConnectionPtr& connection, std::uint32_t i
     return;
   }
   if (!verified) {
+    {
+      // A signature that is none, or a client that leaves now, is told of with this key.
+      const std::lock_guard lock(mutex_);
+      connection->offered_key = decision.fingerprint;
+    }
     reply.outcome = sftp::LoginOutcome::allow;
     answer(connection, id, reply);
     return;
@@ -117,7 +120,7 @@ void BrokerServer::Impl::denied(const ConnectionPtr& connection, std::uint32_t i
     if (counts) {
       connection->failure_told = true;
     } else {
-      connection->refused_key = fingerprint;
+      connection->offered_key = fingerprint;
       connection->refused_reason = reason;
     }
   }
@@ -255,13 +258,17 @@ void BrokerServer::Impl::on_failure(const ConnectionPtr& connection,
   std::string key;
   std::string reason;
   bool told = false;
+  bool again = false;
   {
     const std::lock_guard lock(mutex_);
+    again = std::exchange(connection->given_up, true);
     hello = connection->hello;
-    key = connection->refused_key;
+    key = connection->offered_key;
     reason = connection->refused_reason;
     told = connection->failure_told;
   }
+  // Each counts as a failure of the address.
+  if (again) return out_of_order(connection, "the end of its login twice");
   if (hello.address.empty()) return;
   if (failure.reason == "bad_signature") {
     workers_->submit([this, address = hello.address] {

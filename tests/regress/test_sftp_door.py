@@ -16,7 +16,7 @@ import paramiko
 import pytest
 
 from conftest import TESTS, wait_for
-from ssh_wire import F_CREAT, F_TRUNC, F_WRITE, READ, U64, WRITE, Wire, children, request, timed_session
+from ssh_wire import F_CREAT, F_TRUNC, F_WRITE, READ, U64, USERAUTH_REQUEST, WRITE, Wire, children, packed, request, timed_session
 
 
 def needed(program, package):
@@ -169,6 +169,22 @@ def test_rsa_keys_have_two_thousand_and_forty_eight_bits_at_least(instance):
     with pytest.raises(paramiko.SSHException):
         client.auth_publickey("acme", short)
     client.close()
+
+
+def test_a_kind_of_keys_that_is_not_known_is_no_attempt(instance):
+    wire = Wire(instance).service()
+    blob = packed("ssh-ed448", b"k" * 57)
+    wire.send(USERAUTH_REQUEST, instance.env["SFTP_USER"], "ssh-connection", "publickey", False, "ssh-ed448", blob)
+    assert "not supported" in wire.ended(10)
+    wait_for("the log has it", lambda: "unknown_key_type" in daemon_log(instance))
+    assert timed_session(instance) < 10
+
+
+def test_who_takes_too_long_to_log_in_is_told_so(make_instance):
+    instance = make_instance("--option", 'gateway.login_grace="3s"')
+    start = time.monotonic()
+    assert "too long" in Wire(instance).service().ended(10)
+    assert time.monotonic() - start < 8
 
 
 # ---------------------------------------------------------------- clients whose system holds back what they say next
