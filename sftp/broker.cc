@@ -153,6 +153,13 @@ std::optional<uid_t> peer_user(int socket) {
   return credentials.uid;
 }
 
+std::uint32_t peer_process(int socket) {
+  ucred credentials{};
+  socklen_t length = sizeof(credentials);
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return 0;
+  return static_cast<std::uint32_t>(credentials.pid);
+}
+
 BrokerClient::BrokerClient(const std::string& path) {
   const sockaddr_un address = socket_address(path);
   // A daemon that takes no connections, with as many in line as its socket holds, answers EAGAIN.

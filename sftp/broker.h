@@ -34,7 +34,8 @@
 //     allowed: an allowed probe is not a login, and no descriptor goes with it (a descriptor goes
 //     with allow for method = password, or method = key and signature_verified);
 //   - ends a session (suspension, removed partner, shutdown) by SessionClose and then closing the
-//     connection: the session polls it and leaves within 5 s, even in mid-transfer;
+//     connection: the session polls it and leaves within 5 s, even in mid-transfer. One that is
+//     still there then, or that has left its connection, is ended by its parent (EndProcess);
 //   - on the end of a connection that was logged in: counts the partner's connections down, and
 //     calls sftp::recover_staging() (sftp/recovery.h) with the session's id, so that what a killed
 //     session was uploading appears as a partial. At its own start it calls it for all.
@@ -288,6 +289,12 @@ struct FileEvent {
   std::uint64_t after = 0;  ///< so many messages went over the connection before it
 };
 
+/// On the control connection: the session of this process was told to go, or has left its
+/// connection, five seconds ago. If it is still there, the parent ends it.
+struct EndProcess {
+  std::uint32_t process = 0;
+};
+
 /// The daemon, with the session's end of the socket of events, before it allows the login.
 struct EventsSocket {};
 
@@ -313,10 +320,10 @@ struct SessionEnd {
 // ---------------------------------------------------------------- codec
 
 /// The order of the alternatives is the type byte on the wire.
-using Message =
-    std::variant<ControlHello, FrontConfig, BanUpdate, RefusalCount, SessionHello, LoginQuery,
-                 LoginAnswer, SessionClose, UploadDone, Recorded, TakenQuery, TakenAnswer,
-                 UsageReport, UsageAnswer, FileEvent, LoginFailure, SessionEnd, EventsSocket>;
+using Message = std::variant<ControlHello, FrontConfig, BanUpdate, RefusalCount, SessionHello,
+                             LoginQuery, LoginAnswer, SessionClose, UploadDone, Recorded,
+                             TakenQuery, TakenAnswer, UsageReport, UsageAnswer, FileEvent,
+                             LoginFailure, SessionEnd, EventsSocket, EndProcess>;
 
 struct Envelope {
   std::uint32_t id = 0;
@@ -359,6 +366,8 @@ struct Received {
 [[nodiscard]] base::UniqueFd listen_at(const std::string& path);
 /// The peer's user id (SO_PEERCRED); nullopt if the socket cannot tell.
 [[nodiscard]] std::optional<uid_t> peer_user(int socket);
+/// Of the process that connected; 0 if it is not known.
+[[nodiscard]] std::uint32_t peer_process(int socket);
 
 /// The front's end of a connection.
 class BrokerClient {

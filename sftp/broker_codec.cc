@@ -232,6 +232,9 @@ void walk(auto& a, Is<FileEvent> auto& m) {
   a.field(m.after);
 }
 void walk(auto& /*a*/, Is<EventsSocket> auto& /*m*/) {}
+void walk(auto& a, Is<EndProcess> auto& m) {
+  a.field(m.process);
+}
 void walk(auto& a, Is<LoginFailure> auto& m) {
   a.field(m.user);
   a.field(m.reason);

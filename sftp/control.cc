@@ -92,6 +92,8 @@ void Control::take(const Message& message) {
         bans_[ban.network] = ban.until;
       }
     }
+  } else if (const auto* end = std::get_if<EndProcess>(&message)) {
+    overdue_.push_back(end->process);
   }
 }
 

@@ -10,6 +10,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/c_handle.h"
 #include "sftp/addresses.h"
@@ -28,6 +30,8 @@ class Control {
   /// Takes what has come, connects again if it is time to.
   void handle();
   [[nodiscard]] const FrontConfig& config() const { return config_; }
+  /// Processes of sessions that should have left, since the last call.
+  [[nodiscard]] std::vector<std::uint32_t> overdue() { return std::exchange(overdue_, {}); }
 
   /// Why a connection from `who` is not taken, in words for the peer; nullptr if it is.
   [[nodiscard]] const char* refuses(
@@ -45,6 +49,7 @@ class Control {
   base::UniqueFd socket_;
   FrontConfig config_;
   std::map<std::string, std::int64_t, std::less<>> bans_;
+  std::vector<std::uint32_t> overdue_;
   std::map<std::pair<std::string, std::string>, std::uint32_t> refusals_;
   std::chrono::steady_clock::time_point tried_{};
   std::chrono::steady_clock::time_point told_{};

@@ -136,6 +136,7 @@ class Front {
     }
     if (count > 0 && entries[0].revents != 0) handle_signals();
     control_->handle();
+    end_overdue();
     for (std::size_t i = first_listener; count > 0 && i < first_child; ++i) {
       if (entries[i].revents != 0) accept_some(entries[i].fd);
     }
@@ -164,8 +165,9 @@ class Front {
         child.logged_in = true;
         forget_unauthenticated(child.network);
       }
-      // Its end is handled with SIGCHLD; poll() ignores what is negative.
-      if (count <= 0) child.pipe.reset();
+      // It has no more to say, whatever it writes. Its end is handled with SIGCHLD; poll() ignores
+      // what is negative.
+      child.pipe.reset();
       return;
     }
   }
@@ -194,8 +196,24 @@ class Front {
             "sftp.session_died", {{"network", it->second.network}, {"signal", WTERMSIG(status)}},
             "a session of {} was ended by signal {}{}", it->second.network, WTERMSIG(status),
             WTERMSIG(status) == SIGSYS ? ": it made a system call that sessions never make" : "");
+      } else if (it->second.logged_in && WEXITSTATUS(status) != 0) {
+        base::log_warning("sftp.session_failed", {{"network", it->second.network}},
+                          "a session of {} ended before it could tell what it had under way",
+                          it->second.network);
       }
       children_.erase(it);
+    }
+  }
+
+  // A session leaves when it is told to; one that was taken over need not, nor one that hangs.
+  void end_overdue() {
+    for (const std::uint32_t process : control_->overdue()) {
+      const auto it = children_.find(static_cast<pid_t>(process));
+      if (it == children_.end()) continue;
+      base::log_warning("sftp.session_overdue", {{"network", it->second.network}},
+                        "a session of {} should have left and did not: it is ended",
+                        it->second.network);
+      ::kill(it->first, SIGKILL);
     }
   }
 

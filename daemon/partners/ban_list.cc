@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace sallyport::daemon {
@@ -11,7 +13,44 @@ void BanList::load() {
   const auto stored = store_.read([&](store::Unit& unit) { return store::list_bans(unit, now); });
   const std::lock_guard lock(mutex_);
   bans_.clear();
-  for (const store::Ban& ban : stored) bans_[ban.address] = ban;
+  stored_.clear();
+  for (const store::Ban& ban : stored) {
+    bans_[ban.address] = ban;
+    stored_.insert(ban.address);
+  }
+}
+
+void BanList::follow() {
+  const base::Instant now = clock_.now();
+  std::set<std::string> before;
+  {
+    const std::lock_guard lock(mutex_);
+    before = stored_;
+  }
+  const auto stored = store_.read([&](store::Unit& unit) { return store::list_bans(unit, now); });
+  std::vector<store::Ban> changes;
+  {
+    const std::lock_guard lock(mutex_);
+    // What is ours alone, since it could not be written, stays.
+    for (const store::Ban& ban : stored) {
+      before.erase(ban.address);
+      stored_.insert(ban.address);
+      store::Ban& known = bans_[ban.address];
+      if (known.until == ban.until) continue;
+      known = ban;
+      changes.push_back(ban);
+    }
+    for (const std::string& address : before) {
+      stored_.erase(address);
+      const auto found = bans_.find(address);
+      if (found == bans_.end()) continue;
+      changes.push_back(found->second);
+      changes.back().until = std::min(found->second.until, now);
+      bans_.erase(found);
+    }
+  }
+  if (!changed_) return;
+  for (const store::Ban& ban : changes) changed_(ban);
 }
 
 std::uint32_t BanList::failed(const std::string& address, const std::string& reason) {
@@ -48,6 +87,8 @@ void BanList::add(const std::string& network, const std::string& reason, base::I
                    "{} is refused until {}: {}", network, base::format_utc(until), reason);
   if (changed_) changed_(ban);
   store_.write([&](store::Unit& unit) { store::put_ban(unit, ban); });
+  const std::lock_guard lock(mutex_);
+  stored_.insert(network);
 }
 
 bool BanList::lift(const std::string& network) {
@@ -60,6 +101,7 @@ bool BanList::lift(const std::string& network) {
       bans_.erase(found);
       known = true;
     }
+    stored_.erase(network);
   }
   failures_.forget(network);
   const bool stored =

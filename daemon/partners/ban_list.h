@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,10 @@ class BanList {
   BanList(store::Store& store, const LiveConfig& config, const base::Clock& clock)
       : store_(store), config_(config), clock_(clock) {}
 
-  /// What is banned now, from the store; at start and to see other nodes' bans.
+  /// What is banned now, from the store; at start.
   void load();
+  /// Takes over what other nodes have banned and lifted since; throws the store's errors.
+  void follow();
   /// Counts a failed login; returns how long its answer is to wait.
   [[nodiscard]] std::uint32_t failed(const std::string& address, const std::string& reason);
   [[nodiscard]] bool is_banned(const std::string& address);
@@ -48,6 +51,7 @@ class BanList {
   std::function<void(const store::Ban&)> changed_;
   std::mutex mutex_;
   std::map<std::string, store::Ban> bans_;
+  std::set<std::string> stored_;  ///< of these addresses: what was seen in the store, or put there
 };
 
 }  // namespace sallyport::daemon

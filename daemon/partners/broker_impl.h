@@ -37,6 +37,7 @@ struct BrokerConnection {
   std::uint64_t received = 0;           ///< messages, by `fd`
   std::optional<sftp::Received> early;  ///< an event; what was sent before it has not come yet
   std::atomic<unsigned> inflight{0};
+  std::uint32_t process = 0;  ///< at the far end
   bool control = false;
   bool greeted = false;
   bool ending = false;  ///< told to go: what it still asks is ignored, but not what it reports
@@ -84,6 +85,7 @@ class BrokerServer::Impl {
   std::vector<Session> sessions();
   Front front();
   void send_limits();
+  void review_sessions(const std::string& partner);
 
  private:
   // --- broker_loop.cc
@@ -142,6 +144,15 @@ class BrokerServer::Impl {
               const LoginDecision& decision, const LoginAttempt& attempt);
   void on_failure(const ConnectionPtr& connection, const sftp::LoginFailure& failure);
 
+  // --- broker_welcome.cc
+  /// Ends those who would not be let in any more: of partners who were suspended or removed, whose
+  /// key or password is another, or who may not come from that address now.
+  void end_unwelcome(const std::vector<ConnectionPtr>& connections);
+  void watch_other_nodes();
+  /// Sees to it that a session's process leaves. Under the mutex.
+  void see_out(const BrokerConnection& connection);
+  void end_overdue();
+
   // --- broker_files.cc
   /// On the thread that reads, at once: when the peer has its OK, any session that is asked has to
   /// know, and the order of these is the order of CLOSE.
@@ -191,6 +202,13 @@ class BrokerServer::Impl {
   std::deque<Rest> resting_;
   std::atomic<unsigned> free_loops_{0};  ///< that lead, or wait to lead
   std::thread recovery_;
+  struct Leaving {
+    std::chrono::steady_clock::time_point until;
+    std::uint32_t process = 0;
+  };
+  std::deque<Leaving> leaving_;  ///< in order
+  std::thread overdue_;
+  std::thread other_nodes_;  ///< where there can be any
 };
 
 /// Text of a stranger for a log line: printable, at most 64 characters, no quotes.

@@ -1,5 +1,6 @@
 // Logins: the same work and the same answer whatever the reason of a refusal.
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "daemon/activity/activity_log.h"
@@ -207,6 +208,8 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
       connection->peer = peer;
       connection->session_id = reply.session_id;
       connection->policy = policy;
+      connection->attempt = attempt;
+      connection->password_hash = partner.password_hash;
       connection->since = parts_.clock.now();
       connection->logged_in = true;
       parts_.journal.session_began(peer, reply.session_id);
@@ -241,15 +244,9 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
   audit(*connection, "login", "", 0, 0, peer.method);
   offer_events(connection);
   answer(connection, id, reply, directory.get());
-  // A suspension may have come between the look at the partner and now: then nobody has ended this
-  // session yet.
-  workers_->submit([this, connection, name = partner.name] {
-    const auto now =
-        parts_.store.read([&](store::Unit& unit) { return store::find_partner(unit, name); });
-    if (now && now->active) return;
-    const std::lock_guard lock(mutex_);
-    end_connection(*connection, "This account has been suspended.");
-  });
+  // A suspension, another password or the removal of the key may have come between the look at the
+  // partner and now: then nobody has ended this session yet.
+  workers_->submit([this, connection] { end_unwelcome({connection}); });
 }
 
 void BrokerServer::Impl::on_failure(const ConnectionPtr& connection,

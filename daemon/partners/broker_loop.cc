@@ -236,6 +236,7 @@ void BrokerServer::Impl::accept_all() {
       continue;
     }
     auto connection = std::make_shared<BrokerConnection>();
+    connection->process = sftp::peer_process(fd.get());
     const int number = fd.get();
     connection->fd = std::move(fd);
     {
@@ -318,6 +319,7 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
     connection->gone = true;
     if (connection->control) front_ = Front{};
     logged_in = connection->logged_in;
+    if (logged_in) see_out(*connection);
   }
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
   ::shutdown(connection->fd.get(), SHUT_RDWR);

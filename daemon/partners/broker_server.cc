@@ -71,6 +71,9 @@ void BrokerServer::end_sessions(std::string_view partner, std::string_view finge
                                 const std::string& sentence) {
   impl_->end_sessions(partner, fingerprint, sentence);
 }
+void BrokerServer::review_sessions(const std::string& partner) {
+  impl_->review_sessions(partner);
+}
 std::vector<SessionControl::Session> BrokerServer::sessions() {
   return impl_->sessions();
 }
@@ -117,6 +120,8 @@ void BrokerServer::Impl::start() {
   auto left = left_sessions();
   recovery_ =
       std::thread([this, left = std::move(left)]() mutable { recover_left(std::move(left)); });
+  overdue_ = std::thread([this] { end_overdue(); });
+  if (config->store.shared) other_nodes_ = std::thread([this] { watch_other_nodes(); });
   free_loops_ = loop_threads;
   for (unsigned i = 0; i < loop_threads; ++i) loops_.emplace_back([this] { run(); });
 }
@@ -137,6 +142,8 @@ void BrokerServer::Impl::stop() {
   for (std::thread& loop : loops_) loop.join();
   loops_.clear();
   if (recovery_.joinable()) recovery_.join();
+  if (overdue_.joinable()) overdue_.join();
+  if (other_nodes_.joinable()) other_nodes_.join();
   if (passwords_) passwords_->stop();
   hear_out();
   if (workers_) workers_->stop();
@@ -323,6 +330,7 @@ void BrokerServer::Impl::end_connection(BrokerConnection& connection, const std:
   connection.ending = true;
   static_cast<void>(sftp::send_message(connection.fd.get(), 0, sftp::SessionClose{sentence}));
   ::shutdown(connection.fd.get(), SHUT_WR);
+  see_out(connection);
 }
 
 void BrokerServer::Impl::end_sessions(std::string_view partner, std::string_view fingerprint,

@@ -41,6 +41,7 @@ class BrokerServer final : public SessionControl {
 
   void end_sessions(std::string_view partner, std::string_view fingerprint,
                     const std::string& sentence) override;
+  void review_sessions(const std::string& partner) override;
   [[nodiscard]] std::vector<Session> sessions() override;
 
   /// What the front said about itself last; empty when none is connected.

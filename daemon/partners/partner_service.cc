@@ -249,6 +249,7 @@ PartnerView PartnerService::update(const Caller& caller, const std::string& name
     make_partner_directories(*config, name, policy_for(*config, view.partner));
   }
   tell_of_change();
+  if (sessions_ != nullptr) sessions_->review_sessions(name);
   return view;
 }
 
@@ -299,6 +300,7 @@ void PartnerService::set_password(const Caller& caller, const std::string& name,
                              partner.password_hash = hash;
                              return changes;
                            }));
+  if (sessions_ != nullptr) sessions_->review_sessions(name);
 }
 
 store::SshKey PartnerService::add_ssh_key(const Caller& caller, const std::string& name,

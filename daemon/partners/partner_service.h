@@ -32,6 +32,8 @@ class SessionControl {
   /// All of the partner, or those that logged in with the key of that fingerprint.
   virtual void end_sessions(std::string_view partner, std::string_view fingerprint,
                             const std::string& sentence) = 0;
+  /// Ends those of the partner that would not be let in any more. Throws the store's errors.
+  virtual void review_sessions(const std::string& partner) = 0;
   struct Session {
     std::string partner;
     std::string address;

@@ -12,10 +12,12 @@ import subprocess
 import tempfile
 import time
 
+import paramiko
 import pytest
 
 from conftest import TESTS, free_port, wait_for
 from keys_api import UnixConnection
+from ssh_wire import Gone, Wire
 
 DAY = 86400
 
@@ -175,6 +177,31 @@ def test_a_change_on_one_node_is_in_force_on_the_other_within_a_second(nodes):
     assert seconds_until(lambda: first.verify(key["value"]) == 200) < 1
     second.ctl("key", "delete", key["id"], "--yes")
     assert seconds_until(lambda: first.verify(key["value"]) == 401) < 1
+
+
+def test_a_suspension_and_a_ban_on_one_node_hold_on_the_other(nodes):
+    first, second = nodes
+    instance = first.instance
+    sftp = Wire(instance).login().sftp()
+    sftp.put("/Incoming/Invoices/before.txt", b"content")
+    start = time.monotonic()
+    second.ctl("partner", "suspend", "acme")
+    assert "suspended" in sftp.wire.ended(5)
+    assert time.monotonic() - start < 5
+    second.ctl("partner", "resume", "acme")
+    Wire(instance).login().close()
+    second.ctl("ban", "add", "127.0.0.9")
+    assert seconds_until(lambda: refused_at_the_door(instance, "127.0.0.9")) < 5
+    second.ctl("ban", "lift", "127.0.0.9")
+    assert seconds_until(lambda: not refused_at_the_door(instance, "127.0.0.9")) < 5
+
+
+def refused_at_the_door(instance, source):
+    try:
+        Wire(instance, source=source).login().close()
+    except (AssertionError, EOFError, OSError, Gone, paramiko.SSHException):
+        return True
+    return False
 
 
 def test_a_use_on_either_node_counts(nodes):

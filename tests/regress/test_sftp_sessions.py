@@ -340,6 +340,20 @@ def test_a_client_that_never_stops_asking_is_suspended_in_time(stubborn_instance
             process.wait()
 
 
+def test_a_session_that_cannot_hear_that_it_is_suspended_is_ended(instance):
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    wire = Wire(instance).login()
+    [session] = children(front)
+    os.kill(session, signal.SIGSTOP)  # as if somebody had taken it over
+    try:
+        instance.ctl("partner", "suspend", "acme")
+        wait_for("its parent has ended it", lambda: not children(front), 10)
+    finally:
+        instance.ctl("partner", "resume", "acme")
+    wire.close()
+
+
 def test_a_stranger_who_is_turned_away_is_gone_whatever_he_does(instance):
     front = int(instance.env["SALLYPORT_SFTP_PID"])
     wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)

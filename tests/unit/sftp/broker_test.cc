@@ -58,7 +58,8 @@ std::vector<Message> samples() {
           FileEvent{},
           LoginFailure{"u", "r"},
           SessionEnd{},
-          EventsSocket{}};
+          EventsSocket{},
+          EndProcess{4711}};
 }
 
 TEST(BrokerCodec, EveryMessageComesBackAsItWas) {
