@@ -1,6 +1,8 @@
 #include "daemon/files/retention.h"
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 
 #include "base/log.h"
 #include "daemon/files/announce.h"
@@ -44,6 +46,22 @@ std::string trouble_with(const std::optional<pgp::Key>& key, base::Instant now) 
   if (!key->can_encrypt(now)) return "has no part that can encrypt";
   if (!key->has_secret) return "is not a key of ours: backups could not be read again";
   return "";
+}
+
+// What goes wrong with a partner's own folders is a matter of that file, and keeps no other from
+// its turn: only a backup that cannot be reached does.
+template <class Work>
+auto of_this_file(const File& file, Work work) {
+  try {
+    return work();
+  } catch (const base::SystemError& error) {
+    // What somebody who may rename and change modes there can make of it; a broken disk is another
+    // matter.
+    constexpr std::array made_so{ENOTDIR, EACCES, EPERM, ELOOP, EISDIR, ENXIO};
+    if (std::find(made_so.begin(), made_so.end(), error.code()) == made_so.end()) throw;
+    throw OriginalChanged(file.partner + ":" + file.published_as +
+                          " cannot be reached: " + error.what());
+  }
 }
 
 }  // namespace
@@ -161,15 +179,18 @@ void Retention::remind(File& file, base::Instant now) {
 
 void Retention::move_to_backup(File& file, base::Instant now) {
   const SplitPath place = split_last(file.published_as);
-  const auto directory = context_.partner_directory(file.partner).find("tree" + place.directory);
+  const Directory home = context_.partner_directory(file.partner);
+  const auto directory = of_this_file(file, [&] { return home.find("tree" + place.directory); });
   const bool is_outbound = file.direction == Direction::outbound;
   const bool is_failed = file.state == FileState::failed;
   if (file.backup_at.empty()) {
-    const auto there = directory ? directory->look(place.name) : std::nullopt;
+    const auto there =
+        of_this_file(file, [&] { return directory ? directory->look(place.name) : std::nullopt; });
     if (there && !S_ISREG(there->st_mode)) {
       throw OriginalChanged(file.partner + ":" + file.published_as + " is no file any more");
     }
-    const auto original = there ? directory->open_file(place.name) : std::nullopt;
+    const auto original =
+        of_this_file(file, [&] { return there ? directory->open_file(place.name) : std::nullopt; });
     if (!original) {
       // Somebody removed it by hand; it may be put back. It stays in the journal as it is.
       file.next_due = now + look_again;
@@ -187,9 +208,11 @@ void Retention::move_to_backup(File& file, base::Instant now) {
     context_.health.clear("backup.unreachable");
   }
   if (directory) {
-    bool removed = directory->remove_file(place.name);
-    if (is_failed) removed = directory->remove_file(reason_note_name(place.name)) || removed;
-    if (removed) directory->sync();
+    of_this_file(file, [&] {
+      bool removed = directory->remove_file(place.name);
+      if (is_failed) removed = directory->remove_file(reason_note_name(place.name)) || removed;
+      if (removed) directory->sync();
+    });
   }
   if (!is_failed) file.state = FileState::backed_up;
   file.next_due.reset();

@@ -94,12 +94,22 @@ bool WaitingFiles::run_pass(base::Instant now) {
   next_ = base::to_unix(now + look_every);
   for (auto& [path, sight] : sights_) sight.still_there = false;
   const auto partners = context_.store.read([](Unit& unit) { return store::list_partners(unit); });
+  std::string trouble;
   for (const auto& partner : partners) {
-    const auto incoming = context_.partner_directory(partner.name).find("tree/Incoming");
-    if (incoming) look_at_folder(partner, *incoming, "", "", 0, now);
-    look_at_staging(partner, now);
-    remove_old_receipts(partner, now);
+    try {
+      const auto incoming = context_.partner_directory(partner.name).find("tree/Incoming");
+      if (incoming) look_at_folder(partner, *incoming, "", "", 0, now);
+      look_at_staging(partner, now);
+      remove_old_receipts(partner, now);
+    } catch (const store::Error&) {
+      throw;
+    } catch (const base::Error& error) {
+      // Of this partner alone: the others have their turn.
+      trouble = "What " + partner.name + " has put here cannot be looked at: " + error.what();
+      base::log_error("files.unseen", {{"partner", partner.name}}, "{}", trouble);
+    }
   }
+  context_.health.set("files.unseen", !trouble.empty(), trouble);
   for (auto sight = sights_.begin(); sight != sights_.end();) {
     sight = sight->second.still_there ? std::next(sight) : sights_.erase(sight);
   }

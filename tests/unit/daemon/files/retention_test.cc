@@ -180,6 +180,25 @@ TEST_F(RetentionTest, AFileThatWasChangedHoldsUpNoOther) {
   EXPECT_EQ(content_of(archive / "a.csv"), "x") << "it is left where it is";
 }
 
+TEST_F(RetentionTest, WhatWasPutInAFoldersPlaceHoldsUpNoOther) {
+  const std::string hidden = gateway.upload("Invoices", "a.csv", "a");
+  const std::string good = gateway.upload("Users", "b.csv", "b");
+  gateway.work();
+  const fs::path archive = gateway.tree() / "Archive/Incoming/Invoices";
+  fs::rename(archive, archive.string() + ".away");
+  write_file(archive, "no folder");
+  two_weeks();
+  pass();
+  EXPECT_EQ(gateway.file(good).state, FileState::backed_up);
+  EXPECT_EQ(gateway.file(hidden).state, FileState::archived);
+  EXPECT_EQ(gateway.health.list().at(0).name, "files.changed");
+  fs::remove(archive);
+  fs::rename(archive.string() + ".away", archive);
+  gateway.clock.advance(base::Seconds{86400});
+  pass();
+  EXPECT_EQ(gateway.file(hidden).state, FileState::backed_up);
+}
+
 TEST_F(RetentionTest, WhatIsNotEncryptedIsEncryptedForTheBackupAndComesBackAsItWas) {
   Gateway own([](Config& config) {
     config.partner.signature = "optional";
@@ -259,6 +278,20 @@ class WaitingTest : public testing::Test {
   Gateway gateway;
   WaitingFiles waiting{*gateway.context, *gateway.in};
 };
+
+TEST_F(WaitingTest, WhatCannotBeLookedAtHoldsUpNoOther) {
+  const fs::path incoming = gateway.tree() / "Incoming";
+  leave("Invoices/a.part", "whole", 0660);
+  fs::rename(incoming, incoming.string() + ".away");
+  write_file(incoming, "no folder");
+  EXPECT_FALSE(waiting.run_pass(gateway.clock.now()));
+  EXPECT_EQ(gateway.health.list().at(0).name, "files.unseen");
+  fs::remove(incoming);
+  fs::rename(incoming.string() + ".away", incoming);
+  gateway.clock.advance(base::Seconds{86400});
+  pass();
+  EXPECT_TRUE(gateway.health.good());
+}
 
 TEST_F(WaitingTest, PartialsAndFilesThatAreNeverReadyMoveToFailedAfterTwoDays) {
   leave("Invoices/broken.csv", "half", 0670);
