@@ -269,7 +269,7 @@ void partner(std::vector<Option>& table) {
       size(AT(partner.quota_files), 0, no_limit, live, "The most files in a partner's folders."),
       size(AT(partner.max_file_bytes), 0, no_limit, live, "The largest file."),
       size(AT(partner.bytes_per_second), 1024, no_limit, live,
-           "The bandwidth of one session, in each direction."),
+           "The bandwidth of one session, both directions together."),
       number(AT(partner.connections), 1, 10000, live, "Connections at once."),
       number(AT(partner.handles), 1, most_handles, live, "Open files and folders a session."),
       number(AT(partner.channels), 1, 100, live, "Channels a connection."),
