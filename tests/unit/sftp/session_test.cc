@@ -314,49 +314,6 @@ TEST_F(SessionTest, LinksPipesAndDevicesOfTheHostAreNotThere) {
   EXPECT_EQ(by_path(Type::opendir, "/Shared/etc").code, Code::no_such_file);
 }
 
-TEST_F(SessionTest, QuotaAndSizeLimitsAreToldAndFreed) {
-  broker_->settings.limits.quota_bytes_left = 10;
-  broker_->settings.limits.quota_files_left = 2;
-  broker_->settings.limits.max_file_bytes = 8;
-  start();
-  EXPECT_EQ(put("/Shared/a", "123456789").text, "The file is larger than is allowed here");
-  EXPECT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
-  EXPECT_EQ(put("/Shared/a", "12345678").code, Code::ok);
-  EXPECT_EQ(put("/Shared/b", "123").text, "The quota of your folder is used up");
-  EXPECT_EQ(open("/Shared/c", put_flags).text, "The quota of your folder is used up");
-  EXPECT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
-  EXPECT_EQ(put("/Shared/b", "123").code, Code::ok);
-}
-
-TEST_F(SessionTest, NothingIsFreedTwice) {
-  broker_->settings.limits.quota_bytes_left = 10;
-  start();
-  ASSERT_EQ(put("/Shared/a", "12345678").code, Code::ok);
-  const std::string first = open("/Shared/a", open_flag::write).text;
-  const std::string second = open("/Shared/a", open_flag::write).text;
-  const auto cut = [&](const std::string& handle) {
-    return ask(Type::fsetstat, [&](ReplyBuffer& b) {
-      Attributes a;
-      a.flags = Attributes::has_size;
-      b.put_string(handle);
-      b.put_attributes(a);
-    });
-  };
-  ASSERT_EQ(cut(first).code, Code::ok);
-  ASSERT_EQ(cut(second).code, Code::ok) << "which is empty already";
-  ASSERT_EQ(write(second, 0, "12345678").code, Code::ok);
-  EXPECT_EQ(write(first, 0, "87654321").code, Code::ok) << "the same bytes, counted once";
-  EXPECT_EQ(write(first, 8, "901").text, "The quota of your folder is used up");
-  ASSERT_EQ(by_handle(Type::close, first).code, Code::ok);
-  ASSERT_EQ(by_handle(Type::close, second).code, Code::ok);
-  ASSERT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
-  ASSERT_EQ(put("/Incoming/Invoices/a.part", "12345678").code, Code::ok);
-  for (int i = 0; i < 3; ++i)
-    ASSERT_EQ(posix_rename("/Incoming/Invoices/a.part", "/Incoming/Invoices/a.part").code,
-              Code::ok);
-  EXPECT_EQ(put("/Shared/b", "123").text, "The quota of your folder is used up");
-}
-
 // Clients close a file whose WRITE failed (no room, a limit, an error of the disk) like any other.
 TEST_F(SessionTest, AnUploadWithARefusedWriteIsNotTaken) {
   broker_->settings.limits.max_file_bytes = 8;
