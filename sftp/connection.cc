@@ -175,7 +175,9 @@ class Connection {
       return true;
     }
     std::string why = login_->why_over();
-    if (why.empty() && grace_is_over()) why = "You took too long to log in";
+    // A peer that stays after it was turned away makes the time for the last word run out, too.
+    late_ = why.empty() && grace_is_over();
+    if (late_) why = "You took too long to log in";
     if (broker_ && broker_->ended())
       why = "The service is temporarily unavailable, please try again later";
     if (!why.empty()) disconnect(why);
@@ -188,7 +190,7 @@ class Connection {
       if (!key_exchange_done_) return 0;  // never came as far as a user name
       LoginFailure failure;
       failure.user = login_->user();
-      failure.reason = grace_is_over() ? "login_grace" : login_->reason();
+      failure.reason = late_ ? "login_grace" : login_->reason();
       if (!failure.reason.empty()) broker_->send(failure);
     } catch (const BrokerError&) {
       // The daemon sees the connection end.
@@ -393,6 +395,7 @@ class Connection {
   std::optional<Login> login_;
   std::optional<UnansweredRequests> login_requests_;  ///< until the login
   bool key_exchange_done_ = false;
+  bool late_ = false;  ///< the login grace was over before the login was
   SshEvent event_;
   ssh_counter_struct socket_bytes_{};
   Activity activity_;

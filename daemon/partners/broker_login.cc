@@ -97,6 +97,7 @@ void BrokerServer::Impl::decide(const ConnectionPtr& connection, std::uint32_t i
       // A signature that is none, or a client that leaves now, is told of with this key.
       const std::lock_guard lock(mutex_);
       connection->offered_key = decision.fingerprint;
+      connection->refused_reason.clear();
     }
     reply.outcome = sftp::LoginOutcome::allow;
     answer(connection, id, reply);

@@ -63,6 +63,17 @@ def test_a_bad_signature_is_refused_at_once(instance, how):
     client.close()
 
 
+def test_who_stays_after_a_bad_signature_is_counted_all_the_same(instance):
+    before = daemon_log(instance).count("bad_signature")
+    client = transport(instance)
+    held = client.sock.dup()  # the connection goes on, whatever the client does
+    with pytest.raises(paramiko.SSHException):
+        client.auth_publickey(instance.env["SFTP_USER"], key_that_signs_badly(instance, "flipped"))
+    client.close()
+    wait_for("it is in the log for fail2ban", lambda: daemon_log(instance).count("bad_signature") > before, 15)
+    held.close()
+
+
 def test_bad_signatures_are_counted_and_ban(make_instance):
     instance = make_instance("--option", "gateway.ban_failures=4", "--option", "gateway.never_ban=[]")
     for _ in range(4):
