@@ -220,6 +220,8 @@ class Session {
   [[nodiscard]] Outcome appeared(const VirtualPath& path);
   void use_up(const VirtualPath& marker, const struct stat& status);
   [[nodiscard]] bool ready(const VirtualPath& path) const;
+  /// Whose marker this would be, where there are any.
+  [[nodiscard]] std::optional<VirtualPath> data_of_marker(const VirtualPath& path) const;
   [[nodiscard]] std::optional<TakenFiles::Taken> taken(const VirtualPath& path,
                                                        std::int64_t set_modified = 0);
   [[nodiscard]] Handle* upload_under_way(const VirtualPath& path);

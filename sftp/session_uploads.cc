@@ -29,9 +29,19 @@ bool Session::ready(const VirtualPath& path) const {
   return !is_not_ready(path.name(), context_.login.policy.not_ready_patterns);
 }
 
+std::optional<VirtualPath> Session::data_of_marker(const VirtualPath& path) const {
+  const std::string& name = path.text();
+  if (context_.login.policy.trigger != Trigger::marker || !name.ends_with(marker_suffix))
+    return std::nullopt;
+  return VirtualPath::resolve("/", name.substr(0, name.size() - marker_suffix.size()));
+}
+
 std::optional<TakenFiles::Taken> Session::taken(const VirtualPath& path,
                                                 std::int64_t set_modified) {
   if (path.area() != Area::incoming || path.depth() < 2) return std::nullopt;
+  // The next marker of the name is awaited.
+  if (const auto data = data_of_marker(path); data && context_.tree.status(*data))
+    return std::nullopt;
   if (TakenFiles::Taken* own = context_.taken.find(path.text())) {
     if (set_modified != 0) {
       own->modified = set_modified;
@@ -60,7 +70,7 @@ void Session::open_upload(Request& request, const VirtualPath& path, std::uint32
   if (there && S_ISDIR(there->st_mode)) return reply_errno(request, EISDIR);
   if (there && (flags & open_flag::exclusive) != 0) return reply_errno(request, EEXIST);
   const bool fresh = (flags & open_flag::truncate) != 0;
-  if (!there && !fresh && taken(path)) {
+  if (!there && !fresh && !data_of_marker(path) && taken(path)) {
     return reply(request, Code::permission_denied,
                  "The file was received already and cannot be changed any more");
   }

@@ -221,6 +221,13 @@ TEST_F(SessionTest, TriggerMarkerTakesInEitherOrder) {
   start();
   EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/b.done").attributes.size, 0U)
       << "over another connection, too";
+  ASSERT_EQ(put("/Incoming/Invoices/b", "newer content").code, Code::ok);
+  EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/b.done").code, Code::no_such_file)
+      << "until the next is awaited";
+  const Reply marker = open("/Incoming/Invoices/b.done", open_flag::write | open_flag::create);
+  ASSERT_EQ(marker.type, Type::handle) << "whatever the client makes it with";
+  ASSERT_EQ(by_handle(Type::close, marker.text).code, Code::ok);
+  EXPECT_EQ(uploads().at("/Incoming/Invoices/b").size, 13U);
 }
 
 TEST_F(SessionTest, SharedIsAnOrdinaryFolder) {
