@@ -23,14 +23,18 @@ void BanList::load() {
 void BanList::follow() {
   const base::Instant now = clock_.now();
   std::set<std::string> before;
+  std::uint64_t own_changes = 0;
   {
     const std::lock_guard lock(mutex_);
     before = stored_;
+    own_changes = own_changes_;
   }
   const auto stored = store_.read([&](store::Unit& unit) { return store::list_bans(unit, now); });
   std::vector<store::Ban> changes;
   {
     const std::lock_guard lock(mutex_);
+    // What was read may be older than what we have done meanwhile: the next look will tell.
+    if (own_changes != own_changes_) return;
     // What is ours alone, since it could not be written, stays.
     for (const store::Ban& ban : stored) {
       before.erase(ban.address);
@@ -60,6 +64,13 @@ std::uint32_t BanList::failed(const std::string& address, const std::string& rea
   const auto verdict = failures_.failed(address, policy, clock_.now());
   if (!verdict.banned_until) return verdict.delay_ms;
   const std::string network = network_of(address);
+  {
+    // One that somebody set by hand may be longer.
+    const std::lock_guard lock(mutex_);
+    const auto found = bans_.find(network);
+    if (found != bans_.end() && found->second.until > *verdict.banned_until)
+      return verdict.delay_ms;
+  }
   try {
     add(network, fmt::format("{} failed logins, the last: {}", policy.ban_failures, reason),
         *verdict.banned_until);
@@ -82,6 +93,8 @@ void BanList::add(const std::string& network, const std::string& reason, base::I
   {
     const std::lock_guard lock(mutex_);
     bans_[network] = ban;
+    stored_.erase(network);
+    ++own_changes_;
   }
   base::log_notice("ban.added", {{"address", network}, {"until", base::format_iso(until)}},
                    "{} is refused until {}: {}", network, base::format_utc(until), reason);
@@ -89,6 +102,7 @@ void BanList::add(const std::string& network, const std::string& reason, base::I
   store_.write([&](store::Unit& unit) { store::put_ban(unit, ban); });
   const std::lock_guard lock(mutex_);
   stored_.insert(network);
+  ++own_changes_;
 }
 
 bool BanList::lift(const std::string& network) {
@@ -102,10 +116,15 @@ bool BanList::lift(const std::string& network) {
       known = true;
     }
     stored_.erase(network);
+    ++own_changes_;
   }
   failures_.forget(network);
   const bool stored =
       store_.write([&](store::Unit& unit) { return store::delete_ban(unit, network); });
+  {
+    const std::lock_guard lock(mutex_);
+    ++own_changes_;
+  }
   ban.address = network;
   ban.until = clock_.now();
   if (changed_) changed_(ban);

@@ -5,6 +5,7 @@
 // cannot be written is in force all the same until the daemon ends.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -51,7 +52,8 @@ class BanList {
   std::function<void(const store::Ban&)> changed_;
   std::mutex mutex_;
   std::map<std::string, store::Ban> bans_;
-  std::set<std::string> stored_;  ///< of these addresses: what was seen in the store, or put there
+  std::uint64_t own_changes_ = 0;  ///< add() and lift() of this node, begun and ended
+  std::set<std::string> stored_;   ///< of these addresses: what was seen in the store, or put there
 };
 
 }  // namespace sallyport::daemon

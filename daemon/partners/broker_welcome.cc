@@ -12,6 +12,7 @@ namespace {
 // A suspension ends sessions within 5 s (spec/gateway.md 1), whichever node it was made on.
 constexpr std::chrono::seconds look_at_others_every{2};
 constexpr std::chrono::seconds leaves_within{5};
+constexpr std::chrono::seconds review_again{1};
 
 struct Known {
   std::optional<store::Partner> partner;
@@ -41,10 +42,14 @@ std::string why_unwelcome(const BrokerConnection& connection,
 
 void BrokerServer::Impl::end_unwelcome(const std::vector<ConnectionPtr>& connections) {
   std::map<std::string, Known> partners;
+  // Who logs in from here on was let in by what is newer than what is read now.
+  std::vector<ConnectionPtr> sessions;
   {
     const std::lock_guard lock(mutex_);
     for (const ConnectionPtr& connection : connections) {
-      if (connection->logged_in && !connection->ending) partners[connection->peer.partner];
+      if (!connection->logged_in || connection->ending) continue;
+      partners[connection->peer.partner];
+      sessions.push_back(connection);
     }
   }
   if (partners.empty()) return;
@@ -55,11 +60,9 @@ void BrokerServer::Impl::end_unwelcome(const std::vector<ConnectionPtr>& connect
     }
   });
   const std::lock_guard lock(mutex_);
-  for (const ConnectionPtr& connection : connections) {
-    const auto found = partners.find(connection->peer.partner);
-    if (!connection->logged_in || found == partners.end()) continue;
-    const std::string sentence =
-        why_unwelcome(*connection, found->second.partner, found->second.keys);
+  for (const ConnectionPtr& connection : sessions) {
+    const Known& known = partners.at(connection->peer.partner);
+    const std::string sentence = why_unwelcome(*connection, known.partner, known.keys);
     if (!sentence.empty()) end_connection(*connection, sentence);
   }
 }
@@ -72,7 +75,19 @@ void BrokerServer::Impl::review_sessions(const std::string& partner) {
       if (entry.second->peer.partner == partner) connections.push_back(entry.second);
     }
   }
-  end_unwelcome(connections);
+  try {
+    end_unwelcome(connections);
+  } catch (const base::Error& error) {
+    // What was decided is in force for whoever comes; those who are here are looked at again.
+    base::log_warning("sftp.review", {{"partner", partner}},
+                      "The sessions of {} are looked at again soon: {}", partner, error.what());
+    workers_->submit([this, partner] {
+      std::unique_lock lock(mutex_);
+      const bool stops = changed_.wait_for(lock, review_again, [this] { return stopping_; });
+      lock.unlock();
+      if (!stops) review_sessions(partner);
+    });
+  }
 }
 
 void BrokerServer::Impl::see_out(const BrokerConnection& connection) {

@@ -32,7 +32,7 @@ class SessionControl {
   /// All of the partner, or those that logged in with the key of that fingerprint.
   virtual void end_sessions(std::string_view partner, std::string_view fingerprint,
                             const std::string& sentence) = 0;
-  /// Ends those of the partner that would not be let in any more. Throws the store's errors.
+  /// Ends those of the partner that would not be let in any more; as soon as the store can tell.
   virtual void review_sessions(const std::string& partner) = 0;
   struct Session {
     std::string partner;
