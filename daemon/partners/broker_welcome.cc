@@ -1,5 +1,5 @@
-// Who is still let in: sessions of partners who were suspended or removed, or whose key was, end;
-// and where several nodes share a store, what the others have decided holds here, too.
+// Who is still welcome: sessions end that would not be let in any more; and where several nodes
+// share a store, what the others have decided holds here, too.
 #include <algorithm>
 #include <optional>
 
