@@ -208,6 +208,8 @@ class Session {
 
   // session_uploads.cc: what CLOSE and RENAME mean in /Incoming
   void close_upload(Request& request, Handle& handle);
+  /// SETSTAT with a size, of a file that nobody uploads now.
+  void resize_waiting(Request& request, const VirtualPath& path, const Attributes& wanted);
   void leave_partial(Upload& upload);
   /// Takes a complete upload. Ok, or what to tell the peer.
   struct Outcome {
@@ -233,6 +235,8 @@ class Session {
   void stat(Request& request);
   void fstat(Request& request);
   void setstat(Request& request);
+  /// If any are given. False with errno set.
+  [[nodiscard]] static bool set_times(int file, const Attributes& wanted);
   void fsetstat(Request& request);
   void opendir(Request& request);
   void readdir(Request& request);

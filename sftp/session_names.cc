@@ -19,10 +19,6 @@ namespace {
 // KiB).
 constexpr std::size_t listing_bytes = 30 * 1024;
 
-timespec seconds(std::uint32_t value) {
-  return {static_cast<time_t>(value), 0};
-}
-
 // What there is of `block` sized pieces in `bytes`, but no more than the file system says.
 std::uint64_t capped(std::uint64_t blocks, std::uint64_t left, std::uint64_t block) {
   return left == unlimited ? blocks : std::min(blocks, left / block);
@@ -65,6 +61,12 @@ void Session::fstat(Request& request) {
   replies_.attributes(request.id, shown(handle->path, handle->path.depth(), status));
 }
 
+bool Session::set_times(int file, const Attributes& wanted) {
+  const timespec times[2] = {{static_cast<time_t>(wanted.accessed), 0},
+                             {static_cast<time_t>(wanted.modified), 0}};
+  return !wanted.has(Attributes::has_times) || ::futimens(file, times) == 0;
+}
+
 void Session::setstat(Request& request) {
   const auto path = path_of(request);
   if (!path) return;
@@ -77,24 +79,26 @@ void Session::setstat(Request& request) {
     if (wanted.has(Attributes::has_size) && !resize(*handle, wanted.size, why)) {
       return why.empty() ? reply_errno(request, errno) : refuse(request, *path, why);
     }
-    const timespec times[2] = {seconds(wanted.accessed), seconds(wanted.modified)};
-    if (wanted.has(Attributes::has_times) && ::futimens(handle->descriptor(), times) != 0) {
-      return reply_errno(request, errno);
-    }
+    if (!set_times(handle->descriptor(), wanted)) return reply_errno(request, errno);
     return reply(request, Code::ok);
   }
   const auto status = context_.tree.status(*path);
   if (!status) {
     const int error = errno;
-    if (error == ENOENT && taken(*path, wanted.has(Attributes::has_times) ? wanted.modified : 0)) {
-      return reply(request, Code::ok);
+    const auto file = error == ENOENT
+                          ? taken(*path, wanted.has(Attributes::has_times) ? wanted.modified : 0)
+                          : std::nullopt;
+    if (!file) return reply_errno(request, error);
+    if (wanted.has(Attributes::has_size) && wanted.size != file->size) {
+      return reply(request, Code::permission_denied,
+                   "The file was received already and cannot be changed any more");
     }
-    return reply_errno(request, error);
+    return reply(request, Code::ok);
   }
   const bool shared = path->area() == Area::shared && path->depth() >= 2;
   const bool resizes = wanted.has(Attributes::has_size);
-  // A waiting or partial file of another size is another file: that is a matter of OPEN and CLOSE.
-  if (resizes && !shared) return reply(request, Code::permission_denied);
+  if (resizes && S_ISDIR(status->st_mode)) return reply_errno(request, EISDIR);
+  if (resizes && !shared) return resize_waiting(request, *path, wanted);
   if (!effective && !(shared && wanted.has(Attributes::has_permissions)))
     return reply(request, Code::ok);
   Handle file;
@@ -110,9 +114,7 @@ void Session::setstat(Request& request) {
     return why.empty() ? reply_errno(request, errno) : refuse(request, *path, why);
   if (resizes)
     tell(FileEventKind::upload, *path, 0, 0, "set to " + std::to_string(wanted.size) + " bytes");
-  const timespec times[2] = {seconds(wanted.accessed), seconds(wanted.modified)};
-  if (wanted.has(Attributes::has_times) && ::futimens(file.fd.get(), times) != 0)
-    return reply_errno(request, errno);
+  if (!set_times(file.fd.get(), wanted)) return reply_errno(request, errno);
   reply(request, Code::ok);
 }
 
@@ -137,10 +139,7 @@ void Session::fsetstat(Request& request) {
       ::fchmod(handle->descriptor(), kept_mode(wanted.permissions, folder)) != 0) {
     return reply_errno(request, errno);
   }
-  const timespec times[2] = {seconds(wanted.accessed), seconds(wanted.modified)};
-  if (wanted.has(Attributes::has_times) && ::futimens(handle->descriptor(), times) != 0) {
-    return reply_errno(request, errno);
-  }
+  if (!set_times(handle->descriptor(), wanted)) return reply_errno(request, errno);
   reply(request, Code::ok);
 }
 

@@ -133,6 +133,29 @@ void Session::close_upload(Request& request, Handle& handle) {
   reply(request, outcome.code, outcome.message);
 }
 
+// A partial stays one. A complete file stays complete if it gets shorter; what it gets longer by,
+// nobody has sent.
+void Session::resize_waiting(Request& request, const VirtualPath& path, const Attributes& wanted) {
+  Handle file;
+  file.path = path;
+  file.upload = context_.staging.resume(path, Staging::Use::write);
+  if (!file.upload) return reply_errno(request, errno);
+  Upload& upload = *file.upload;
+  const bool partial = !upload.touched;
+  std::string_view why;
+  const bool done = resize(file, wanted.size, why) && set_times(file.descriptor(), wanted);
+  const int error = errno;
+  const std::uint64_t size = upload.size;
+  const bool complete = !partial && upload.complete();
+  if (complete && context_.staging.place_complete(upload, RENAME_NOREPLACE)) {
+    tell(FileEventKind::waiting, path, size);
+  } else {
+    leave_partial(upload);
+  }
+  if (done) return reply(request, Code::ok);
+  why.empty() ? reply_errno(request, error) : refuse(request, path, why);
+}
+
 Session::Outcome Session::finish_upload(std::unique_ptr<Upload>& upload) {
   const SessionPolicy& policy = context_.login.policy;
   const VirtualPath path = upload->path;
