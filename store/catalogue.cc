@@ -219,11 +219,13 @@ constexpr std::array entries{
     Entry{Sql::insert_session_event,
           "INSERT INTO session_event (" EVENT ") VALUES ({values " EVENT "})"},
     Entry{Sql::list_session_events,
-          "SELECT " EVENT " FROM session_event ORDER BY happened DESC, event_number DESC LIMIT ?"},
+          "SELECT " EVENT
+          " FROM session_event WHERE happened >= ? AND happened < ? ORDER BY happened DESC, "
+          "event_number DESC LIMIT ?"},
     Entry{Sql::partner_session_events,
           "SELECT " EVENT
-          " FROM session_event WHERE partner = ? ORDER BY happened DESC, event_number DESC "
-          "LIMIT ?"},
+          " FROM session_event WHERE partner = ? AND happened >= ? AND happened < ? ORDER BY "
+          "happened DESC, event_number DESC LIMIT ?"},
 
     Entry{Sql::insert_partner,
           "INSERT INTO partner (name, " PARTNER ", version) VALUES (?, {values " PARTNER "}, ?)"},

@@ -283,11 +283,12 @@ void insert_session_event(Unit& unit, const SessionEvent& event) {
   query.run();
 }
 
-std::vector<SessionEvent> list_session_events(Unit& unit, std::string_view partner,
+std::vector<SessionEvent> list_session_events(Unit& unit, const SessionEventFilter& filter,
                                               unsigned limit) {
-  Query query(unit, partner.empty() ? Sql::list_session_events : Sql::partner_session_events);
-  if (!partner.empty()) query.bind(partner);
-  query.bind(limit);
+  Query query(unit,
+              filter.partner.empty() ? Sql::list_session_events : Sql::partner_session_events);
+  if (!filter.partner.empty()) query.bind(filter.partner);
+  query.bind(filter.since, filter.until.value_or(Instant::max()), limit);
   return all_of<SessionEvent>(query, [](Query& row, SessionEvent& event) {
     event_fields(event, [&](auto&... values) { row.read(values...); });
   });

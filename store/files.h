@@ -199,7 +199,7 @@ bool delete_given_up_task(Unit& unit, std::string_view file_id, std::string_view
 struct SessionEvent {
   Instant at{};
   std::string partner;
-  std::string event;  ///< login, login_failed, upload, download, rename, delete, logout
+  std::string event;  ///< login, login_failed, refused, upload, download, ..., logout
   std::string path;
   std::string address;
   std::string banner;
@@ -211,8 +211,14 @@ struct SessionEvent {
   friend bool operator==(const SessionEvent&, const SessionEvent&) = default;
 };
 void insert_session_event(Unit& unit, const SessionEvent& event);
-/// Newest first; of all partners if `partner` is empty.
-[[nodiscard]] std::vector<SessionEvent> list_session_events(Unit& unit, std::string_view partner,
+struct SessionEventFilter {
+  std::string partner;           ///< empty: all, and those of nobody
+  Instant since{};               ///< happened at or after
+  std::optional<Instant> until;  ///< happened before
+};
+/// Newest first.
+[[nodiscard]] std::vector<SessionEvent> list_session_events(Unit& unit,
+                                                            const SessionEventFilter& filter,
                                                             unsigned limit);
 
 }  // namespace sallyport::store

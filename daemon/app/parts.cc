@@ -14,6 +14,7 @@
 #include "daemon/net/ip.h"
 #include "daemon/outbox/notice_routes.h"
 #include "daemon/partners/partner_routes.h"
+#include "daemon/partners/session_event_routes.h"
 #include "daemon/partners/sheet.h"
 #include "notify/facts.h"
 #include "store/cluster.h"
@@ -177,6 +178,7 @@ void Parts::add_routes() {
   status.key_values = [this] { return verification_.values(); };
   status.connections = [this] { return server->connections(); };
   add_status_routes(router_, status);
+  add_session_event_routes(router_, store_);
   add_key_routes(router_, keys_);
   add_look_ahead_routes(router_, keys_);
   add_activity_routes(router_, store_, config_);

@@ -1,5 +1,7 @@
 #include "daemon/ctl/answers.h"
 
+#include <fmt/format.h>
+
 namespace sallyport::daemon::ctl {
 
 std::string text_of(const Json& value) {
@@ -50,6 +52,19 @@ std::string time_text(const std::string& iso) {
 
 std::string time_or_never(const Json& iso) {
   return iso.is_null() ? "never" : time_text(text_of(iso));
+}
+
+std::string size_text(std::int64_t bytes) {
+  constexpr std::int64_t kibi = 1024;
+  if (bytes < kibi) return fmt::format("{} B", bytes);
+  const char* const units[] = {"KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  int unit = -1;
+  while (value >= 1024 && unit < 3) {
+    value /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.1f} {}", value, units[unit]);
 }
 
 }  // namespace sallyport::daemon::ctl

@@ -23,6 +23,8 @@ namespace sallyport::daemon::ctl {
 /// Texts, and the displayName of objects, with commas between them.
 [[nodiscard]] std::string joined(const Json& list, std::string_view when_empty = "");
 
+/// "512 B", "1.5 MiB".
+[[nodiscard]] std::string size_text(std::int64_t bytes);
 /// Unix milliseconds, as keys have them.
 [[nodiscard]] std::optional<base::Instant> instant_of(const Json& milliseconds);
 /// The same as people read it.

@@ -139,6 +139,7 @@ void add_partner_commands(Command app, Context& context);
 void add_status_commands(Command app, Context& context);
 void add_key_commands(Command app, Context& context);
 void add_activity_commands(Command app, Context& context);
+void add_audit_commands(Command app, Context& context);
 void add_files_commands(Command app, Context& context);
 void add_notices_commands(Command app, Context& context);
 

@@ -57,19 +57,6 @@ struct Filter {
   }
 };
 
-std::string size_text(std::int64_t bytes) {
-  constexpr std::int64_t kibi = 1024;
-  if (bytes < kibi) return fmt::format("{} B", bytes);
-  const char* const units[] = {"KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  int unit = -1;
-  while (value >= 1024 && unit < 3) {
-    value /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.1f} {}", value, units[unit]);
-}
-
 Style state_style(const std::string& state) {
   if (state == "failed") return Style::bad;
   if (state == "held" || state == "receiving") return Style::warning;

@@ -8,6 +8,7 @@ void add_all_commands(Command app, Context& context) {
   add_files_commands(app, context);
   add_notices_commands(app, context);
   add_activity_commands(app, context);
+  add_audit_commands(app, context);
   add_admin_commands(app, context);
   add_status_commands(app, context);
 }

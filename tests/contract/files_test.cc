@@ -425,9 +425,14 @@ TEST_P(Files, SessionEventsNewestFirst) {
   });
   other.banner = "bad \xEF\xBF\xBD bytes";
   read([&](Unit& unit) {
-    EXPECT_EQ(list_session_events(unit, "acme", 10), (std::vector<SessionEvent>{second, event}));
-    EXPECT_EQ(list_session_events(unit, "", 10), (std::vector<SessionEvent>{second, event, other}));
-    EXPECT_EQ(list_session_events(unit, "", 1), (std::vector<SessionEvent>{second}));
+    EXPECT_EQ(list_session_events(unit, {"acme", {}, {}}, 10),
+              (std::vector<SessionEvent>{second, event}));
+    EXPECT_EQ(list_session_events(unit, {}, 10), (std::vector<SessionEvent>{second, event, other}));
+    EXPECT_EQ(list_session_events(unit, {}, 1), (std::vector<SessionEvent>{second}));
+    EXPECT_EQ(list_session_events(unit, {"", at(5), {}}, 10),
+              (std::vector<SessionEvent>{second, event}));
+    EXPECT_EQ(list_session_events(unit, {"", {}, at(5)}, 10), (std::vector<SessionEvent>{other}));
+    EXPECT_EQ(list_session_events(unit, {"acme", {}, at(5)}, 10), std::vector<SessionEvent>{});
   });
 }
 

@@ -84,6 +84,19 @@ def test_everything_that_a_session_did(gate, tmp_path):
     assert logged(gate, "sftp.login", "partner=acme", "address=127.0.0.1", f"fingerprint={key}", banner().split()[0])
 
 
+def test_administrators_read_it_from_the_command_line(gate):
+    rows = events(gate, partner="acme")
+    shown = gate.items("audit", "--partner", "acme", "--limit", 10000)
+    assert [(one["event"], one["path"], one["bytes"], one["address"], one["client"], one["fingerprint"], one["durationMs"], one["detail"])
+            for one in reversed(shown)] == [(row["event_name"], row["path"], row["bytes"], row["address"], row["banner"], row["fingerprint"],
+                                             row["duration_ms"], row["detail"]) for row in rows]
+    assert gate.items("audit", "--until", "2020-01-01") == [] and gate.items("audit", "--partner", "nobody-at-all") == []
+    assert len(gate.items("audit", "--since", "2020-01-01", "--limit", 2)) == 2
+    table = gate.ctl("audit", "--limit", 3)
+    assert "EVENT" in table and "There are older ones" in table
+    assert "2026-11-22" in gate.ctl_fails("audit", "--since", "yesterday"), "what a date looks like"
+
+
 def test_a_download_that_broke_off_is_told_from_a_full_one(gate):
     with open(gate.dir / "big", "wb") as big:
         big.write(os.urandom(2_000_000))

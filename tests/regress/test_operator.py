@@ -327,7 +327,7 @@ def test_json_of_every_listing_is_json(instance):
     for words in ("key list", f"key show {key}", f"key why {key}", "key simulate", "key calendar", "partner list", "partner show acme",
                   "pgp list", "ban list", "files list", "files check", "notices list", "activity list", "activity verify",
                   "admin list", "admin show admin@example.org", "admin group list", "admin token list", "gateway-token list",
-                  "status", "clock show", "sessions", "host-keys", "ban add 192.0.2.1", "ban lift 192.0.2.1",
+                  "status", "clock show", "sessions", "audit", "host-keys", "ban add 192.0.2.1", "ban lift 192.0.2.1",
                   "partner suspend acme", "partner resume acme", "notices requeue --all", f"key delete {key} --yes"):
         instance.json(*words.split())
 
@@ -335,7 +335,7 @@ def test_json_of_every_listing_is_json(instance):
 def test_tables_are_not_wider_than_a_terminal(instance):
     instance.ctl("key", "create", "a key with a name", "--privilege", "PLATFORM/SOURCE/VIEW", "--lifetime", "8d")
     for words in ("key list", "files list", "notices list", "partner list", "ban list", "pgp list", "admin list",
-                  "admin token list", "gateway-token list", "sessions", "host-keys", "status", "key calendar"):
+                  "admin token list", "gateway-token list", "sessions", "audit", "host-keys", "status", "key calendar"):
         longest = max(instance.ctl(*words.split()).splitlines(), key=len)
         assert len(longest) <= 120, f"{words}: {longest}"
     # Here the last column holds names, which are as long as people made them.

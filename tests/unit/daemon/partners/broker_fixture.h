@@ -175,7 +175,8 @@ class BrokerTest : public ::testing::Test {
     const auto until = std::chrono::steady_clock::now() + patience;
     for (;;) {
       auto events = store_->read([count](store::Unit& unit) {
-        return store::list_session_events(unit, "acme", static_cast<std::uint32_t>(count + 10));
+        return store::list_session_events(unit, {"acme", {}, {}},
+                                          static_cast<std::uint32_t>(count + 10));
       });
       if (events.size() >= count || std::chrono::steady_clock::now() >= until) {
         std::vector<std::string> paths;

@@ -169,7 +169,7 @@ TEST_F(BrokerTest, EventsAreAboutPaths) {
   server_.reset();  // writes what is left
   EXPECT_EQ(journal_.downloads, std::vector<std::string>{"/Outgoing/x"});
   const auto events =
-      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
+      store_->read([](store::Unit& unit) { return store::list_session_events(unit, {"acme", {}, {}}, 10); });
   EXPECT_EQ(std::count_if(events.begin(), events.end(),
                           [](const auto& one) { return one.event == "download"; }),
             1);

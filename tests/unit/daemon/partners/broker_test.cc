@@ -157,8 +157,9 @@ TEST_F(BrokerTest, WhatIsNotInTheSpoolIsNotTaken) {
   server_.reset();
   ASSERT_THAT(journal_.uploads, testing::SizeIs(1));
   EXPECT_FALSE(journal_.uploads.front().upload.in_spool);
-  const auto events =
-      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
+  const auto events = store_->read([](store::Unit& unit) {
+    return store::list_session_events(unit, {"acme", {}, {}}, 10);
+  });
   EXPECT_EQ(std::count_if(events.begin(), events.end(),
                           [](const auto& one) { return one.event == "upload"; }),
             0);
@@ -310,8 +311,9 @@ TEST_F(BrokerTest, EventsReachJournalAndAudit) {
   server_.reset();  // writes what is left
   EXPECT_EQ(journal_.downloads, std::vector<std::string>{"/Outgoing/Users/x"});
   EXPECT_EQ(journal_.deletions, std::vector<std::string>{"/Outgoing/Users/x"});
-  const auto events =
-      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
+  const auto events = store_->read([](store::Unit& unit) {
+    return store::list_session_events(unit, {"acme", {}, {}}, 10);
+  });
   std::vector<std::string> names;
   for (const auto& one : events) names.push_back(one.event);
   EXPECT_THAT(names, ::testing::IsSupersetOf({"login", "download", "delete"}));
@@ -466,7 +468,7 @@ TEST_F(BrokerTest, EveryRefusedLoginIsRecordedOnce) {
   }
   server_.reset();
   const auto events =
-      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "", 100); });
+      store_->read([](store::Unit& unit) { return store::list_session_events(unit, {}, 100); });
   std::vector<std::string> refusals;
   for (const auto& one : events) {
     if (one.event != "login_failed") continue;

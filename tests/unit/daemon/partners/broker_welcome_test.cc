@@ -113,8 +113,9 @@ TEST_F(BrokerTest, ABanDoesNotTellWhatIsRight) {
   EXPECT_EQ(login(*client, by_key("acme", ed25519_blob('x'))).outcome, Outcome::deny);
   client.reset();
   server_.reset();  // writes what is left
-  const auto events =
-      store_->read([](store::Unit& unit) { return store::list_session_events(unit, "acme", 10); });
+  const auto events = store_->read([](store::Unit& unit) {
+    return store::list_session_events(unit, {"acme", {}, {}}, 10);
+  });
   ASSERT_EQ(events.size(), 2U);
   for (const auto& event : events) EXPECT_EQ(event.detail, "banned");
 }
