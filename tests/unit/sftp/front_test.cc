@@ -307,6 +307,24 @@ TEST_F(FrontTest, UnauthenticatedConnectionsOfAnAddressAreLimited) {
   EXPECT_EQ(result.status, 0) << result.output;
 }
 
+TEST_F(FrontTest, ConnectionsAreLimitedInAllAndNoRoomIsForEver) {
+  settings_.front.max_connections = 2;
+  start();
+  const Result full = shell("(timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + port_ +
+                            " 4<>/dev/tcp/127.0.0.1/" + port_ +
+                            "; read -r line <&3; read -r line <&4; echo ready > held; sleep 3' &); "
+                            "until [ -e held ]; do sleep 0.05; done; timeout 5 ssh -v -p " +
+                            port_ + options("ed25519") + "acme@127.0.0.1");
+  EXPECT_THAT(full.output, HasSubstr("Too many connections, please try again later"));
+  Result result;
+  for (int i = 0; i < 50; ++i) {
+    result = sftp("ls");
+    if (result.status == 0) break;
+    ::usleep(100000);
+  }
+  EXPECT_EQ(result.status, 0) << result.output;
+}
+
 TEST_F(FrontTest, LoginGraceEndsSilentConnections) {
   settings_.front.login_grace_seconds = 1;
   start();

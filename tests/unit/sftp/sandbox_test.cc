@@ -168,6 +168,32 @@ TEST_F(SandboxTest, NoNewSocketsNoSignalsNoExecutableMemory) {
   expect_both(EPERM, [](int) { return error_of(::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)); });
 }
 
+TEST_F(SandboxTest, ModesAndTimesAreOfOpenFilesOnly) {
+  // Landlock has no say in either, and what another partner has belongs to the same user.
+  const auto inside = [](int partner) {
+    return base::UniqueFd(::openat(partner, "tree/Shared", O_PATH | O_DIRECTORY));
+  };
+  expect_both(EPERM, [&](int) {
+    return error_of(
+        ::fchmodat(AT_FDCWD, (root_ / "partners/other/tree/Shared/file").c_str(), 0, 0));
+  });
+  expect_both(EPERM, [&](int partner) {
+    return error_of(::fchmodat(inside(partner).get(), "file", 0, 0));
+  });
+  expect_both(EPERM, [&](int partner) {
+    return error_of(::utimensat(inside(partner).get(), "file", nullptr, 0));
+  });
+  EXPECT_EQ(in_sandbox(Layer::after_login,
+                       [](int partner) {
+                         const base::UniqueFd file =
+                             open_beneath(partner, "tree/Shared/file", O_RDWR);
+                         if (!file) return errno;
+                         const int error = error_of(::fchmod(file.get(), 0600));
+                         return error != 0 ? error : error_of(::futimens(file.get(), nullptr));
+                       }),
+            0);
+}
+
 TEST_F(SandboxTest, LayersCannotBeAddedAfterLogin) {
   EXPECT_EQ(in_sandbox(Layer::after_login,
                        [](int) { return error_of(::syscall(SYS_seccomp, 0, 0, nullptr)); }),

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <span>
+#include <thread>
 
 #include "session_fixture.h"
 
@@ -46,6 +47,23 @@ class SessionStreamTest : public SessionTest {
     return text;
   }
 };
+
+TEST_F(SessionStreamTest, WhatLiesReadyIsNotDoneAfterASuspension) {
+  start();
+  broker_->end_sessions("The account is suspended.");
+  // Longer than between two looks at the daemon.
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  ReplyBuffer requests;
+  for (int i = 0; i < 200; ++i) {
+    requests.begin(Type::mkdir, 99);
+    requests.put_string("/Shared/" + std::to_string(i));
+    requests.put_attributes({});
+    requests.end();
+  }
+  EXPECT_THROW(feed(requests), BrokerError);
+  EXPECT_LT(std::distance(fs::directory_iterator(host("tree/Shared")), fs::directory_iterator()),
+            17);
+}
 
 TEST_F(SessionStreamTest, ALongWriteInPiecesIsOneWrite) {
   start();
