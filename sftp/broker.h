@@ -132,10 +132,12 @@ struct BanUpdate {
   std::vector<Ban> bans;
 };
 
-/// Connections that the parent closed without a session since the last message.
+/// Connections that the parent closed without a session since the last message, or whose session
+/// ended without a login.
 struct RefusalCount {
   std::string network;
-  std::string reason;  ///< "banned", "max_connections", "max_unauthenticated_per_address"
+  /// "banned", "max_connections", "max_unauthenticated_per_address"; "no_login"
+  std::string reason;
   std::uint32_t count = 0;
 };
 

@@ -18,7 +18,11 @@ constexpr std::chrono::seconds tell_refusals_every{10};
 // A flood of addresses must not make the parent grow.
 constexpr std::size_t most_refusals = 1000;
 
-constexpr const char* banned = "Too many failed logins from your address, please try again later";
+// Soon enough that a flood of connections is not worth it.
+constexpr std::uint32_t tell_at_once = 100;
+
+constexpr const char* banned =
+    "Too many failed logins or connections from your address, please try again later";
 constexpr const char* too_many = "Too many connections, please try again later";
 constexpr const char* too_many_from_address =
     "Too many connections from your address that have not logged in";
@@ -110,8 +114,10 @@ const char* Control::refuses(
   return nullptr;
 }
 
-void Control::count_refusal(const std::string& network, const std::string& reason) {
-  if (refusals_.size() < most_refusals) ++refusals_[{network, reason}];
+void Control::count(const std::string& network, const std::string& reason) {
+  const std::pair key{network, reason};
+  if (refusals_.size() >= most_refusals && !refusals_.contains(key)) return;
+  if (++refusals_[key] == tell_at_once && reason == no_login) told_ = {};
 }
 
 void Control::send_refusals() {
@@ -123,6 +129,7 @@ void Control::send_refusals() {
     RefusalCount message;
     message.network = what.first;
     message.reason = reason == banned     ? "banned"
+                     : reason == no_login ? no_login
                      : reason == too_many ? "max_connections"
                                           : "max_unauthenticated_per_address";
     message.count = count;

@@ -37,7 +37,9 @@ class Control {
   [[nodiscard]] const char* refuses(
       const PeerAddress& who, std::size_t sessions,
       const std::map<std::string, std::uint32_t, std::less<>>& unauthenticated) const;
-  void count_refusal(const std::string& network, const std::string& reason);
+  /// What refuses() said, or no_login.
+  void count(const std::string& network, const std::string& reason);
+  static constexpr const char* no_login = "no_login";
 
  private:
   void connect();

@@ -190,7 +190,10 @@ class Front {
     for (pid_t process = 0; (process = ::waitpid(-1, &status, WNOHANG)) > 0;) {
       const auto it = children_.find(process);
       if (it == children_.end()) continue;
-      if (!it->second.logged_in) forget_unauthenticated(it->second.network);
+      if (!it->second.logged_in) {
+        forget_unauthenticated(it->second.network);
+        control_->count(it->second.network, Control::no_login);
+      }
       if (WIFSIGNALED(status)) {
         base::log_error(
             "sftp.session_died", {{"network", it->second.network}, {"signal", WTERMSIG(status)}},
@@ -235,7 +238,7 @@ class Front {
       const PeerAddress who = describe_address(address);
       if (const char* reason = control_->refuses(who, children_.size(), unauthenticated_)) {
         refusals_.refuse(std::move(peer), reason);
-        control_->count_refusal(who.network, reason);
+        control_->count(who.network, reason);
         continue;
       }
       start_session(std::move(peer), who);

@@ -192,6 +192,7 @@ struct Config {
     std::uint32_t max_attempts = 6;
     std::uint32_t max_connections = 1000;
     std::uint32_t max_unauthenticated_per_address = 100;
+    std::uint32_t max_unfinished = 600;
     Seconds drain{30};
     std::string login_banner;
     std::uint32_t ban_failures = 10;

@@ -199,6 +199,9 @@ void gateway(std::vector<Option>& table) {
       number(AT(gateway.max_connections), 1, 100000, live, "SFTP connections at once."),
       number(AT(gateway.max_unauthenticated_per_address), 1, 100000, live,
              "Connections of one address (IPv6: its /64) that have not logged in."),
+      number(AT(gateway.max_unfinished), 10, 1000000, live,
+             "Connections of one address (IPv6: its /64) that may end without a login within a "
+             "minute; more ban it for gateway.ban_time."),
       duration(AT(gateway.drain), Seconds{0}, minutes{10}, live,
                "How long sessions may go on when sallyport-sftp is stopped."),
       text(AT(gateway.login_banner), "text", anything, live, "Shown to clients before login."),

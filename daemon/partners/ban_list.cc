@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "daemon/net/ip.h"
 
 namespace sallyport::daemon {
 
@@ -62,23 +63,39 @@ std::uint32_t BanList::failed(const std::string& address, const std::string& rea
   const FailurePolicy policy{config->gateway.ban_failures, config->gateway.ban_window,
                              config->gateway.ban_time, config->gateway.never_ban};
   const auto verdict = failures_.failed(address, policy, clock_.now());
-  if (!verdict.banned_until) return verdict.delay_ms;
-  const std::string network = network_of(address);
+  if (verdict.banned_until) {
+    ban_until(network_of(address),
+              fmt::format("{} failed logins, the last: {}", policy.ban_failures, reason),
+              *verdict.banned_until);
+  }
+  return verdict.delay_ms;
+}
+
+void BanList::unfinished(const std::string& network, std::uint32_t count) {
+  const auto config = config_.get();
+  const std::string address = network.substr(0, network.find('/'));
+  if (!IpAddress::parse(address) || any_contains(config->gateway.never_ban, address)) return;
+  const base::Instant now = clock_.now();
+  const std::uint64_t ended = unfinished_.ended(network, count, now);
+  if (ended <= config->gateway.max_unfinished || is_banned(network)) return;
+  ban_until(network, fmt::format("{} connections without a login within a minute", ended),
+            now + config->gateway.ban_time);
+}
+
+void BanList::ban_until(const std::string& network, const std::string& reason,
+                        base::Instant until) {
   {
     // One that somebody set by hand may be longer.
     const std::lock_guard lock(mutex_);
     const auto found = bans_.find(network);
-    if (found != bans_.end() && found->second.until > *verdict.banned_until)
-      return verdict.delay_ms;
+    if (found != bans_.end() && found->second.until > until) return;
   }
   try {
-    add(network, fmt::format("{} failed logins, the last: {}", policy.ban_failures, reason),
-        *verdict.banned_until);
+    add(network, reason, until);
   } catch (const base::Error& error) {
     base::log_error("ban.not_kept", {{"address", network}},
                     "The ban of {} is in force but could not be stored: {}", network, error.what());
   }
-  return verdict.delay_ms;
 }
 
 bool BanList::is_banned(const std::string& address) {

@@ -33,6 +33,8 @@ class BanList {
   void follow();
   /// Counts a failed login; returns how long its answer is to wait.
   [[nodiscard]] std::uint32_t failed(const std::string& address, const std::string& reason);
+  /// Connections of `network` that ended without a login: too many within a minute ban it.
+  void unfinished(const std::string& network, std::uint32_t count);
   [[nodiscard]] bool is_banned(const std::string& address);
   void add(const std::string& network, const std::string& reason, base::Instant until);
   /// False if it was not banned.
@@ -45,10 +47,14 @@ class BanList {
   }
 
  private:
+  /// add() of what was counted: a longer ban stays, and nothing is thrown.
+  void ban_until(const std::string& network, const std::string& reason, base::Instant until);
+
   store::Store& store_;
   const LiveConfig& config_;
   const base::Clock& clock_;
   FailureCounter failures_;
+  UnfinishedCounter unfinished_;
   std::function<void(const store::Ban&)> changed_;
   std::mutex mutex_;
   std::map<std::string, store::Ban> bans_;

@@ -245,12 +245,24 @@ bool BrokerServer::Impl::may_be_control(const ConnectionPtr& connection) {
 void BrokerServer::Impl::on_control(const ConnectionPtr& connection, const sftp::Message& message) {
   if (const auto* refused = std::get_if<sftp::RefusalCount>(&message)) {
     if (!connection->control) return out_of_order(connection, "what only its parent may send");
+    if (refused->reason == "no_login") {
+      workers_->submit([this, network = refused->network, count = refused->count] {
+        parts_.bans.unfinished(network, count);
+      });
+      return;
+    }
     base::log_info("sftp.refused",
                    {{"address", for_log(refused->network)},
                     {"reason", for_log(refused->reason)},
                     {"count", refused->count}},
                    "{} connections from {} were refused: {}", refused->count,
                    for_log(refused->network), for_log(refused->reason));
+    store::SessionEvent event;
+    event.at = parts_.clock.now();
+    event.event = "refused";
+    event.address = for_log(refused->network);
+    event.detail = fmt::format("{}, {} connections", for_log(refused->reason), refused->count);
+    audit_->add(std::move(event));
     return;
   }
   const auto& hello = std::get<sftp::ControlHello>(message);

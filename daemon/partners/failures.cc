@@ -48,6 +48,17 @@ FailureCounter::Verdict FailureCounter::failed(const std::string& address,
   return verdict;
 }
 
+std::uint64_t UnfinishedCounter::ended(const std::string& network, std::uint32_t more,
+                                       base::Instant now) {
+  const std::lock_guard lock(mutex_);
+  if (now < minute_ || now - minute_ >= std::chrono::minutes{1}) {
+    minute_ = now;
+    ended_.clear();
+  }
+  if (ended_.size() >= most_networks && !ended_.contains(network)) return more;
+  return ended_[network] += more;
+}
+
 void FailureCounter::forget(const std::string& network) {
   const std::lock_guard lock(mutex_);
   failures_.erase(network);

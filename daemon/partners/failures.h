@@ -38,6 +38,18 @@ class FailureCounter {
   std::unordered_map<std::string, std::deque<base::Instant>> failures_;
 };
 
+/// Connections that ended without a login, by network and minute: each costs a key exchange.
+class UnfinishedCounter {
+ public:
+  /// `more` of them have ended; how many those of this minute are.
+  std::uint64_t ended(const std::string& network, std::uint32_t more, base::Instant now);
+
+ private:
+  std::mutex mutex_;
+  base::Instant minute_{};
+  std::unordered_map<std::string, std::uint64_t> ended_;
+};
+
 /// What failures and bans of an address are counted for; the text itself if it is no address.
 [[nodiscard]] std::string network_of(const std::string& address);
 

@@ -99,6 +99,29 @@ def test_bad_signatures_are_counted_and_ban(make_instance):
     wait_for("a lifted ban lets in again", let_in)
 
 
+def test_a_flood_that_never_tries_to_log_in_is_banned(make_instance):
+    """Each connection costs a key exchange; nothing of it is a failed login."""
+    instance = make_instance("--option", 'gateway.never_ban=["127.0.0.1/32"]', "--option", "gateway.max_unfinished=10")
+    place = (instance.env["SFTP_HOST"], int(instance.env["SFTP_PORT"]))
+
+    def comes_and_goes():
+        with socket.create_connection(place, timeout=20, source_address=("127.0.0.7", 0)) as stranger:
+            stranger.settimeout(20)
+            return stranger.recv(100)
+
+    for _ in range(11):
+        comes_and_goes()
+    ban = wait_for("the flood is banned", lambda: instance.items("ban", "list"), 30)[0]
+    assert (ban["address"], ban["reason"]) == ("127.0.0.7", "11 connections without a login within a minute")
+    assert b"Too many failed logins or connections" in comes_and_goes()
+    assert instance.sftp("ls").returncode == 0, "another address"
+    refused = wait_for("the refusals are on record",
+                       lambda: [row for row in instance.items("audit") if row["event"] == "refused"], 30)
+    assert refused[0]["address"] == "127.0.0.7" and refused[0]["detail"].startswith("banned, "), refused
+    instance.ctl("ban", "lift", "127.0.0.7")
+    wait_for("who may come again is greeted and heard", lambda: b"Too many" not in comes_and_goes())
+
+
 def test_fail2ban_finds_every_failed_login_and_nothing_else(make_instance):
     program = needed("fail2ban-regex", "fail2ban")
     instance = make_instance("--option", 'gateway.never_ban=["127.0.0.0/8"]')

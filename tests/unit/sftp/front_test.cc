@@ -325,6 +325,26 @@ TEST_F(FrontTest, ConnectionsAreLimitedInAllAndNoRoomIsForEver) {
   EXPECT_EQ(result.status, 0) << result.output;
 }
 
+TEST_F(FrontTest, TheDaemonHearsOfConnectionsThatNeverLogIn) {
+  start();
+  ASSERT_EQ(sftp("ls").status, 0);
+  // The first is told of at once, then a hundred at a time.
+  const Result flood = shell("for i in $(seq 130); do bash -c 'exec 3<>/dev/tcp/127.0.0.1/" +
+                             port_ + "; read -r line <&3'; done");
+  ASSERT_EQ(flood.status, 0) << flood.output;
+  std::uint32_t count = 0;
+  EXPECT_TRUE(broker_->wait_until([&] {
+    count = 0;
+    for (const Message& message : broker_->log) {
+      const auto* refusal = std::get_if<RefusalCount>(&message);
+      if (refusal != nullptr && refusal->reason == "no_login" && refusal->network == "127.0.0.1")
+        count += refusal->count;
+    }
+    return count >= 101;
+  }));
+  EXPECT_LE(count, 130U) << "who logs in is not counted";
+}
+
 TEST_F(FrontTest, LoginGraceEndsSilentConnections) {
   settings_.front.login_grace_seconds = 1;
   start();

@@ -46,6 +46,53 @@ TEST_F(BrokerTest, NoSessionPassesItselfOffAsTheParent) {
   EXPECT_FALSE(control.ended());
 }
 
+TEST_F(BrokerTest, ConnectionsThatWereRefusedAreInTheAudit) {
+  sftp::BrokerClient control(config_->get()->gateway.broker_socket);
+  control.send(sftp::ControlHello{});
+  control.send(sftp::RefusalCount{"192.0.2.1", "banned", 3});
+  std::vector<store::SessionEvent> events;
+  for (int i = 0; i < 500 && events.empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    events =
+        store_->read([](store::Unit& unit) { return store::list_session_events(unit, {}, 10); });
+  }
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(events[0].event, "refused");
+  EXPECT_EQ(events[0].partner, "");
+  EXPECT_EQ(events[0].address, "192.0.2.1");
+  EXPECT_EQ(events[0].detail, "banned, 3 connections");
+}
+
+TEST_F(BrokerTest, ManyConnectionsWithoutALoginAreAFlood) {
+  Config config = *config_->get();
+  config.gateway.max_unfinished = 20;
+  config.gateway.never_ban = {"192.0.2.0/24"};
+  config_->set(std::make_shared<const Config>(std::move(config)));
+  sftp::BrokerClient control(config_->get()->gateway.broker_socket);
+  control.send(sftp::ControlHello{});
+  for (const auto& [network, count] : {std::pair{"198.51.100.1", 20U},
+                                       {"198.51.100.2", 15U},
+                                       {"192.0.2.1", 5000U},
+                                       {"no address", 5000U},
+                                       {"2001:db8::/64", 21U},
+                                       {"198.51.100.2", 6U}}) {
+    control.send(sftp::RefusalCount{network, "no_login", count});
+  }
+  std::set<std::string> banned;
+  for (int i = 0; i < 500 && banned.size() < 2; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (const store::Ban& ban : bans_->list()) banned.insert(ban.address);
+  }
+  EXPECT_EQ(banned, (std::set<std::string>{"198.51.100.2", "2001:db8::/64"}));
+  EXPECT_EQ(bans_->list()[0].reason, "21 connections without a login within a minute");
+  EXPECT_TRUE(bans_->is_banned("2001:db8::7"));
+  EXPECT_FALSE(bans_->is_banned("198.51.100.1"));
+  // Of a health check that only connects nothing is to be read.
+  EXPECT_EQ(
+      store_->read([](store::Unit& unit) { return store::list_session_events(unit, {}, 10); }),
+      std::vector<store::SessionEvent>{});
+}
+
 TEST_F(BrokerTest, TheParentMayComeBack) {
   auto first = std::make_unique<sftp::BrokerClient>(config_->get()->gateway.broker_socket);
   first->send(sftp::ControlHello{});
@@ -168,8 +215,9 @@ TEST_F(BrokerTest, EventsAreAboutPaths) {
   client.reset();
   server_.reset();  // writes what is left
   EXPECT_EQ(journal_.downloads, std::vector<std::string>{"/Outgoing/x"});
-  const auto events =
-      store_->read([](store::Unit& unit) { return store::list_session_events(unit, {"acme", {}, {}}, 10); });
+  const auto events = store_->read([](store::Unit& unit) {
+    return store::list_session_events(unit, {"acme", {}, {}}, 10);
+  });
   EXPECT_EQ(std::count_if(events.begin(), events.end(),
                           [](const auto& one) { return one.event == "download"; }),
             1);

@@ -246,6 +246,16 @@ TEST(Failures, AreSlowedThenBannedPerNetwork) {
   }
 }
 
+TEST(Unfinished, AreCountedByMinute) {
+  UnfinishedCounter counter;
+  const auto start = base::from_unix(1'000'000);
+  EXPECT_EQ(counter.ended("192.0.2.1", 5, start), 5U);
+  EXPECT_EQ(counter.ended("192.0.2.2", 1, start), 1U);
+  EXPECT_EQ(counter.ended("192.0.2.1", 5, start + base::Seconds{59}), 10U);
+  EXPECT_EQ(counter.ended("192.0.2.1", 5, start + base::Seconds{60}), 5U);
+  EXPECT_EQ(counter.ended("192.0.2.1", 5, start), 5U) << "the clock was put back";
+}
+
 TEST(Failures, OldOnesAreForgotten) {
   FailureCounter counter;
   const FailurePolicy policy{3, Seconds{600}, Seconds{1800}, {}};
