@@ -27,6 +27,7 @@
 #include "sftp/interrupt.h"
 #include "sftp/login.h"
 #include "sftp/message_keys.h"
+#include "sftp/padding.h"
 #include "sftp/peer_socket.h"
 #include "sftp/session.h"
 #include "sftp/unanswered.h"
@@ -100,6 +101,7 @@ class Connection {
     ssh_set_blocking(ssh_.get(), 0);
     if (!log_in()) return gone_before_login();
     set_grace(0);
+    keep_padding();
     const char byte = 'A';
     if (::write(setup_.parent.get(), &byte, 1) != 1) return 1;
     serve();
