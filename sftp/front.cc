@@ -46,7 +46,7 @@ class Front {
   explicit Front(const FrontOptions& options)
       : options_(options),
         sandbox_(options.partners_root, options.allow_weak_sandbox),
-        host_keys_(options.host_keys),
+        host_keys_((HostKeys::end_exchange(options.host_keys), options.host_keys)),
         bind_(make_bind(host_keys_)) {
     if (!sandbox_.missing().empty()) {
       base::log_warning("sftp.weak_sandbox", {{"missing", sandbox_.missing()}},

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/c_handle.h"
 #include "base/file_io.h"
 #include "base/instant.h"
@@ -82,6 +83,33 @@ bool has_set(const fs::path& directory) {
   return false;
 }
 
+// There while two sets are being exchanged, with the keys of the first: whoever finds it, after a
+// crash, goes on.
+constexpr const char* half_exchanged = "exchanging";
+
+void exchange(const fs::path& directory) {
+  const fs::path old = directory / half_exchanged;
+  for (const Kind& kind : kinds) {
+    const fs::path in_use = directory / kind.file;
+    const fs::path next = directory / "staged" / kind.file;
+    if (!fs::exists(next)) continue;  // it is in use already
+    if ((fs::exists(in_use) && !base::rename_durably(in_use, old / kind.file)) ||
+        !base::rename_durably(next, in_use)) {
+      throw HostKeyError("The host keys in " + directory.string() +
+                         " could not be exchanged: look at " + old.string() + ".");
+    }
+  }
+  // Whatever else lies there: nothing of it keeps a start from its keys.
+  std::error_code left;
+  if (!fs::remove(directory / "staged", left) && fs::exists(directory / "staged"))
+    (void)base::rename_durably(directory / "staged", old / "staged");
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const std::string retired = "retired-" + base::format_iso(now);
+  if (!base::rename_durably(old, directory / retired) &&
+      !base::rename_durably(old, directory / (retired + "-" + base::random_id())))
+    throw HostKeyError("The host keys that were in use stay in " + old.string() + ".");
+}
+
 HostKeyLine describe(ssh_key key, bool staged) {
   HostKeyLine line;
   line.staged = staged;
@@ -114,7 +142,7 @@ struct HostKeys::Keys {
 };
 
 HostKeys::HostKeys(const fs::path& directory) : keys_(std::make_unique<Keys>()) {
-  if (!has_set(directory)) make_set(directory);
+  if (!has_set(directory) && !fs::exists(directory / half_exchanged)) make_set(directory);
   keys_->in_use = load_set(directory);
   if (has_set(directory / "staged")) keys_->staged = load_set(directory / "staged");
 }
@@ -148,7 +176,12 @@ bool HostKeys::exist(const fs::path& directory) {
   return has_set(directory);
 }
 
+void HostKeys::end_exchange(const fs::path& directory) {
+  if (fs::exists(directory / half_exchanged)) exchange(directory);
+}
+
 void HostKeys::stage(const fs::path& directory) {
+  end_exchange(directory);
   if (has_set(directory / "staged")) {
     throw HostKeyError("There is a staged set in " + (directory / "staged").string() +
                        " already: activate it, or move it away.");
@@ -157,22 +190,15 @@ void HostKeys::stage(const fs::path& directory) {
 }
 
 void HostKeys::activate(const fs::path& directory) {
+  if (fs::exists(directory / half_exchanged)) return exchange(directory);
   if (!has_set(directory / "staged")) {
     throw HostKeyError("There is no second set in " + directory.string() +
                        ": --stage-host-keys makes one. Nothing was changed.");
   }
   (void)load_set(directory / "staged");  // complete and readable, or nothing is touched
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  const fs::path retired = directory / ("retired-" + base::format_iso(now));
-  base::make_directories(retired, 0700);
-  for (const Kind& kind : kinds) {
-    if (!base::rename_durably(directory / kind.file, retired / kind.file) ||
-        !base::rename_durably(directory / "staged" / kind.file, directory / kind.file)) {
-      throw HostKeyError("The host keys in " + directory.string() +
-                         " could not be exchanged: look at " + retired.string() + ".");
-    }
-  }
-  fs::remove(directory / "staged");
+  base::make_directories(directory / half_exchanged, 0700);
+  base::fsync_directory(directory);
+  exchange(directory);
 }
 
 }  // namespace sallyport::sftp

@@ -43,6 +43,8 @@ class HostKeys {
 
   /// Whether the directory holds a set, be it whole or not.
   [[nodiscard]] static bool exist(const std::filesystem::path& directory);
+  /// Goes on with an activate() that was cut off, by a crash say.
+  static void end_exchange(const std::filesystem::path& directory);
   /// Makes the second set. Throws if there is one already.
   static void stage(const std::filesystem::path& directory);
   /// Puts the second set into use; takes effect when the program is started again. Throws if there

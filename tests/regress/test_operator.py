@@ -228,6 +228,32 @@ def test_host_keys_change_as_the_operators_page_says(make_instance):
     assert instance.sftp("pwd").returncode == 0, "with the known_hosts lines of the second set"
 
 
+@pytest.mark.parametrize("moved, staged", [(0, 2), (1, 2), (1, 1), (2, 1), (2, 0)])
+def test_an_exchange_of_host_keys_that_was_cut_off_is_ended(make_instance, moved, staged):
+    """By a power cut at any step; and whatever else lies in the folder."""
+    instance = make_instance()
+    directory, names = instance.dir / "host-keys", ["ssh_host_ed25519_key", "ssh_host_rsa_key"]
+    first = {k["sha256"] for k in instance.items("host-keys")}
+    assert run(FRONT, "--stage-host-keys", "--host-keys", directory).returncode == 0
+    (directory / "staged" / ".left-over.new").write_text("of a crash")
+    (directory / "exchanging").mkdir()
+    for name in names[:moved]:
+        (directory / name).rename(directory / "exchanging" / name)
+    for name in names[:2 - staged]:
+        (directory / "staged" / name).rename(directory / name)
+    instance.stop("sftp")
+    instance.restart()
+    now = wait_for("the second set is in use", lambda: {k["sha256"] for k in instance.items("host-keys") if not k["staged"]})
+    assert len(now) == 2 and not now & first
+    [retired] = directory.glob("retired-*")
+    assert sorted(p.name for p in retired.glob("ssh_*")) == names
+    assert not (directory / "exchanging").exists() and not (directory / "staged").exists()
+    # And the next rotation goes as any.
+    for task in ("--stage-host-keys", "--activate-host-keys"):
+        assert run(FRONT, task, "--host-keys", directory).returncode == 0
+    assert len(list(directory.glob("retired-*"))) in (1, 2)
+
+
 def test_looking_for_host_keys_makes_none(tmp_path):
     result = run(FRONT, "--show-host-keys", "--host-keys", tmp_path / "none")
     assert result.returncode == 1 and "first start" in result.stderr
@@ -335,7 +361,7 @@ def test_json_of_every_listing_is_json(instance):
 def test_tables_are_not_wider_than_a_terminal(instance):
     instance.ctl("key", "create", "a key with a name", "--privilege", "PLATFORM/SOURCE/VIEW", "--lifetime", "8d")
     for words in ("key list", "files list", "notices list", "partner list", "ban list", "pgp list", "admin list",
-                  "admin token list", "gateway-token list", "sessions", "audit", "host-keys", "status", "key calendar"):
+                  "admin token list", "gateway-token list", "sessions", "host-keys", "status", "key calendar"):
         longest = max(instance.ctl(*words.split()).splitlines(), key=len)
         assert len(longest) <= 120, f"{words}: {longest}"
     # Here the last column holds names, which are as long as people made them.
