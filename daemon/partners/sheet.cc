@@ -58,11 +58,16 @@ std::string spaced(std::string_view list) {
   return out;
 }
 
-// "14 days", "30 min"
+// "14 days", "1 hour", "90 seconds"
 std::string duration_text(base::Seconds length) {
-  if (length.count() % 86400 == 0) return fmt::format("{} days", length.count() / 86400);
-  if (length.count() % 3600 == 0) return fmt::format("{} hours", length.count() / 3600);
-  return fmt::format("{} minutes", std::max<std::int64_t>(length.count() / 60, 1));
+  constexpr std::pair<std::int64_t, const char*> units[] = {
+      {86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
+  for (const auto& [seconds, name] : units) {
+    if (length.count() % seconds != 0 || length.count() < seconds) continue;
+    const std::int64_t count = length.count() / seconds;
+    return fmt::format("{} {}{}", count, name, count == 1 ? "" : "s");
+  }
+  return "0 seconds";
 }
 
 std::string auth_text(const std::string& auth) {
@@ -88,10 +93,10 @@ std::string encryption_text(const PartnerPolicy& policy) {
          "us.";
 }
 
-std::string signature_text(const SheetFacts& facts) {
+std::string signature_text(const SheetFacts& facts, const PartnerPolicy& of) {
   const bool can_sign = std::any_of(facts.partner.pgp_keys.begin(), facts.partner.pgp_keys.end(),
                                     [](const store::PgpKey& key) { return key.can_sign; });
-  const std::string& policy = facts.policy.signature;
+  const std::string& policy = of.signature;
   if (policy == "required" || (policy == "auto" && can_sign)) {
     return "Every file must be signed by one of your PGP keys that we know (listed below).";
   }
@@ -183,8 +188,14 @@ void folders(const SheetFacts& facts, Document& document) {
   document.paragraph(fmt::format("Objects: {}.", fmt::join(policy.objects, ", ")));
   document.paragraph(trigger_text(policy));
   document.heading("Encryption and signatures");
-  document.paragraph(encryption_text(policy));
-  document.paragraph(signature_text(facts));
+  const auto rules = [&facts](const PartnerPolicy& of) {
+    return encryption_text(of) + " " + signature_text(facts, of);
+  };
+  document.paragraph(rules(policy));
+  for (const auto& [object, its] : facts.of_objects) {
+    if (rules(its) == rules(policy)) continue;
+    document.paragraph("In /Incoming/" + object + " instead: " + rules(its));
+  }
   for (const store::PgpKey& key : facts.own_keys) {
     if (key.revoked || (key.expires && *key.expires <= facts.now)) continue;
     document.paragraph(
@@ -198,7 +209,10 @@ void limits(const SheetFacts& facts, Document& document) {
   const PartnerPolicy& policy = facts.policy;
   document.heading("Limits");
   std::vector<std::string> lines = {
-      fmt::format("{} connections at once", policy.connections),
+      fmt::format("{} connections at once, each with {} open files", policy.connections,
+                  policy.handles),
+      fmt::format("{} to log in, and {} attempts a connection", duration_text(facts.login_grace),
+                  facts.max_attempts),
       fmt::format("a session that does nothing is ended after {}", duration_text(policy.idle)),
       "file names: UTF-8, at most 255 bytes, no control characters",
       fmt::format("uploads that are not finished within {} move to /Archive/Failed",
@@ -219,22 +233,25 @@ void limits(const SheetFacts& facts, Document& document) {
   document.heading("Algorithms and clients");
   document.items(
       {"your key: RSA of 2048 bits or more, Ed25519, or ECDSA P-256, P-384, P-521; no DSA",
+       "our host keys: " + spaced(sftp::host_key_algorithms),
        "signatures: " + spaced(sftp::user_key_algorithms) + "; ssh-rsa (SHA-1) is refused",
        "ciphers: " + spaced(sftp::cipher_algorithms),
        "MACs (for the ciphers that need one): " + spaced(sftp::mac_algorithms),
        "key exchange: " + spaced(sftp::key_exchange_algorithms)});
   document.paragraph(
-      "Known to work: OpenSSH sftp, WinSCP, FileZilla, PuTTY psftp, lftp, rclone, sshfs, paramiko "
-      "and asyncssh (Python), ssh2-sftp-client (Node.js), JSch forks and Apache MINA (Java), "
-      "SSH.NET. Not: clients that can only sign RSA with SHA-1, such as curl with libssh2 before "
+      "Known to work: OpenSSH sftp, PuTTY psftp, lftp, rclone, sshfs, paramiko and asyncssh "
+      "(Python), ssh2-sftp-client (Node.js). By their documentation, WinSCP, FileZilla, the JSch "
+      "of com.github.mwiede and Apache MINA (Java), SSH.NET. Not: clients that can only sign RSA "
+      "with SHA-1, such as curl with libssh2 before "
       "1.11 and the original JSch.");
   document.heading("Example");
   const std::string port = facts.port == 22 ? "" : fmt::format(" -P {}", facts.port);
   const std::string object = policy.objects.empty() ? "" : "/" + policy.objects.front();
+  const std::string key = facts.partner.partner.auth == "password" ? "" : " -i id_ed25519";
   document.code(
-      fmt::format("$ sftp{} -i id_ed25519 {}@{}\nsftp> put example.csv.pgp /Incoming{}/\n"
+      fmt::format("$ sftp{}{} {}@{}\nsftp> put example.csv.pgp /Incoming{}/\n"
                   "sftp> ls /Archive/Incoming{}\nsftp> get /Outgoing{}/*\nsftp> bye\n",
-                  port, facts.partner.partner.name, facts.host, object, object, object));
+                  port, key, facts.partner.partner.name, facts.host, object, object, object));
 }
 
 std::string wrapped(std::string_view text, std::size_t width) {
@@ -413,12 +430,18 @@ void add_sheet_route(Router& router, PartnerService& partners, const LiveConfig&
              SheetFacts facts;
              facts.partner = partners.get(params["name"]);
              facts.policy = policy_for(*now, facts.partner.partner);
+             for (const std::string& object : facts.policy.objects) {
+               facts.of_objects.emplace_back(object,
+                                             policy_for(*now, facts.partner.partner, object));
+             }
              facts.organization = now->organization;
              facts.host = now->gateway.public_host.empty() ? host_name() : now->gateway.public_host;
              facts.port = now->gateway.public_port;
              facts.addresses = now->gateway.public_addresses;
              facts.own_keys = partners.own_keys();
              facts.now = partners.now();
+             facts.login_grace = now->gateway.login_grace;
+             facts.max_attempts = now->gateway.max_attempts;
              if (broker != nullptr) facts.host_keys = broker->front().host_keys;
              const std::string_view format = request.query_value("format").value_or("text");
              if (format == "html") {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/instant.h"
@@ -20,6 +21,7 @@ class BrokerServer;
 struct SheetFacts {
   PartnerView partner;
   PartnerPolicy policy;
+  std::vector<std::pair<std::string, PartnerPolicy>> of_objects;  ///< what holds in each folder
   std::string organization;
   std::string host;
   std::uint16_t port = 22;
@@ -27,6 +29,8 @@ struct SheetFacts {
   std::vector<sftp::HostKeyLine> host_keys;  ///< empty: the front is not connected
   std::vector<store::PgpKey> own_keys;
   base::Instant now{};
+  base::Seconds login_grace{30};
+  std::uint32_t max_attempts = 6;
 };
 
 enum class SheetFormat { text, markdown, html };
