@@ -89,6 +89,8 @@ Signature read_signature(const GpgSignature& from, const Acceptance& acceptance)
     case Word::none:
       break;
   }
+  if (signature.state == SignatureState::good && contains(acceptance.ended, signature.fingerprint))
+    signature.state = SignatureState::key_expired;
   signature.is_pinned =
       signature.state == SignatureState::good && contains(acceptance.pinned, signature.fingerprint);
   return signature;

@@ -57,6 +57,9 @@ struct Acceptance {
   /// Primary fingerprints of this partner's keys. Where a signature is required, one must be by one
   /// of them; a signature by any other key is never a reason to accept.
   std::vector<std::string> pinned;
+  /// Of keys of this partner that are not good any more, though their certificates may say so: a
+  /// signature by one of them is by a key that has expired.
+  std::vector<std::string> ended;
   std::uint64_t output_limit_bytes = 64ULL << 20;
   /// What gpg takes for the current time; unset: the machine's clock.
   std::optional<base::Instant> now;

@@ -51,7 +51,7 @@
   "partner, label, key_type, key_blob, fingerprint, added, last_used, expires, next_due"
 #define PGP_KEY                                                                                 \
   "partner, label, fingerprint, public_key, can_sign, can_encrypt, revoked, added, last_used, " \
-  "expires, next_due"
+  "expires, next_due, ends_here"
 #define ADMINISTRATOR "name, email, is_active, group_ids, created"
 #define TOKEN "kind, sha256, administrator_id, label, created, expires, revoked, next_due"
 #define ACTIVITY                                                                                \

@@ -21,7 +21,7 @@ void ssh_key_fields(Record& key, Call&& call) {
 template <class Record, class Call>
 void pgp_key_fields(Record& key, Call&& call) {
   call(key.partner, key.label, key.fingerprint, key.public_key, key.can_sign, key.can_encrypt,
-       key.revoked, key.added, key.last_used, key.expires, key.next_due);
+       key.revoked, key.added, key.last_used, key.expires, key.next_due, key.ends_here);
 }
 
 void read_partner(Query& query, Partner& partner) {

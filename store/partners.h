@@ -53,8 +53,9 @@ struct PgpKey {
   bool revoked = false;
   Instant added{};
   std::optional<Instant> last_used;
-  std::optional<Instant> expires;
+  std::optional<Instant> expires;  ///< the earliest end of what it is used for, and ends_here
   std::optional<Instant> next_due;
+  std::optional<Instant> ends_here;  ///< as an administrator has set it, whatever it says itself
 
   friend bool operator==(const PgpKey&, const PgpKey&) = default;
 };

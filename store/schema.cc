@@ -157,9 +157,15 @@ constexpr std::array<std::string_view, 1> given_up_tasks{
     "PRIMARY KEY (file_id, kind)) {table}",
 };
 
+// A partner's PGP key may be good here for less long than its certificate says.
+constexpr std::array<std::string_view, 1> pgp_keys_end_here{
+    "ALTER TABLE pgp_key ADD COLUMN ends_here {number?}",
+};
+
 constexpr std::array all{Migration{1, "first", first}, Migration{2, "digests", digests},
                          Migration{3, "whole intents", whole_intents},
-                         Migration{4, "given up tasks", given_up_tasks}};
+                         Migration{4, "given up tasks", given_up_tasks},
+                         Migration{5, "PGP keys end here", pgp_keys_end_here}};
 
 }  // namespace
 

@@ -52,6 +52,10 @@ std::string partner_path(Context& context, const std::string& name, const std::s
   return context.org_path("/partners/" + encode(name) + rest);
 }
 
+std::string day_of(const Json& iso) {
+  return text_of(iso).substr(0, 10);
+}
+
 void print_partner(Context& context, const Json& partner) {
   const bool active = partner["state"] == Json("ACTIVE");
   const std::string policies = partner["policies"].dump();
@@ -65,21 +69,23 @@ void print_partner(Context& context, const Json& partner) {
                               (partner["hasPassword"] == Json(true) ? " (a password is set)" : "")},
        {"Policies of its own", policies == "{}" ? "none" : policies},
        {"Created", time_text(text_of(partner["created"])) + " UTC"}});
-  Table ssh({"SSH KEY", "LABEL", "TYPE", "FINGERPRINT", "LAST USED (UTC)", "EXPIRES (UTC)"});
+  Table ssh(
+      {"SSH KEY", "LABEL", "TYPE", "FINGERPRINT", "ADDED", "LAST USED (UTC)", "EXPIRES (UTC)"});
   for (const Json& key : items_of(partner["sshKeys"])) {
     ssh.add({text_of(key["id"]), text_of(key["label"]), text_of(key["type"]),
-             text_of(key["fingerprint"]), time_or_never(key["lastUsed"]),
+             text_of(key["fingerprint"]), day_of(key["added"]), time_or_never(key["lastUsed"]),
              time_or_never(key["expires"])});
   }
   context.line("");
   context.print(ssh, "No SSH keys: 'partner ssh-key add' gives it one.");
-  Table pgp({"PGP KEY", "LABEL", "FINGERPRINT", "CAN", "LAST USED (UTC)", "EXPIRES (UTC)"});
+  Table pgp(
+      {"PGP KEY", "LABEL", "FINGERPRINT", "CAN", "ADDED", "LAST USED (UTC)", "EXPIRES (UTC)"});
   for (const Json& key : items_of(partner["pgpKeys"])) {
     std::string can = key["canSign"] == Json(true) ? "sign" : "";
     if (key["canEncrypt"] == Json(true)) can += can.empty() ? "encrypt" : ", encrypt";
     if (key["revoked"] == Json(true)) can = "revoked";
     pgp.add({text_of(key["id"]), text_of(key["label"]), text_of(key["fingerprint"]), can,
-             time_or_never(key["lastUsed"]), time_or_never(key["expires"])});
+             day_of(key["added"]), time_or_never(key["lastUsed"]), time_or_never(key["expires"])});
   }
   context.line("");
   context.print(pgp, "No PGP keys.");
@@ -268,8 +274,9 @@ void add_key_group(Command partner, Context& context, bool ssh) {
   add.add_option("NAME", input->name, "The partner").required();
   add.add_option("FILE", input->file, "File with the public key; - is standard input").required();
   add.add_option("--label", input->label, "For lists; default: the key's own comment");
-  if (ssh)
-    add.add_option("--expires", input->expires, "Last day on which it is good, UTC: 2027-01-31");
+  add.add_option("--expires", input->expires,
+                 ssh ? "Last day on which it is good, UTC: 2027-01-31"
+                     : "Last day on which it is good here, UTC: 2027-01-31; default: its own");
   add.callback([=, &context] {
     std::string key = read_input(input->file);
     if (!ssh) key = armoured(std::move(key), "PUBLIC");

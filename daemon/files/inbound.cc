@@ -48,7 +48,11 @@ pgp::Acceptance acceptance_for(const FileContext& context, const PartnerPolicy& 
   for (const auto& key : keys) {
     if (!key.can_sign) continue;
     has_signing_key = true;
-    acceptance.pinned.push_back(key.fingerprint);
+    if (key.ends_here && *key.ends_here <= context.now()) {
+      acceptance.ended.push_back(key.fingerprint);
+    } else {
+      acceptance.pinned.push_back(key.fingerprint);
+    }
   }
   acceptance.signature_required =
       policy.signature == "required" || (policy.signature == "auto" && has_signing_key);

@@ -225,7 +225,12 @@ StepResult Outbound::seal(File& file) {
   file.verdict = facts.dump();
   file.published_as = outgoing_directory(file) + "/" + free_name(file, outgoing, is_sealed);
   clear_retry(file);
-  commit_file(context_, file, is_sealed ? "sealed for " + file.partner : "sent as it is by policy");
+  commit_file(context_, file, is_sealed ? "sealed for " + file.partner : "sent as it is by policy",
+              [&](Unit& unit) {
+                for (const std::string& key : sealing.recipients)
+                  store::touch_pgp_key(unit, file.partner, key, now);
+                if (!sealing.signer.empty()) store::touch_pgp_key(unit, "", sealing.signer, now);
+              });
   return StepResult::done;
 }
 

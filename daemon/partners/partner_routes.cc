@@ -213,9 +213,10 @@ class PartnerRoutes {
         .add(Method::post, path("/{name}/pgp-keys"), Access::privilege(edit),
              [&partners](const Request& request, const Params& params) {
                const JsonReader body(request.json());
-               return json_response(201, pgp_key_json(partners.add_pgp_key(
-                                             request.caller, params["name"], body.text("key"),
-                                             body.maybe_text("label").value_or(""))));
+               return json_response(201,
+                                    pgp_key_json(partners.add_pgp_key(
+                                        request.caller, params["name"], body.text("key"),
+                                        body.maybe_text("label").value_or(""), expiry_of(body))));
              })
         .describe("Add an OpenPGP public key; it is pinned by its fingerprint")
         .takes("PublicKeyInput")

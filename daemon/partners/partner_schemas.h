@@ -56,7 +56,7 @@ inline constexpr std::string_view public_key_input_schema = R"json({
 "required": ["key"],
 "properties": {
   "key": {"type": "string"}, "label": {"type": "string"},
-  "expires": {"type": "string", "description": "SSH keys: 2027-01-31, good through that day"}}})json";
+  "expires": {"type": "string", "description": "2027-01-31, good through that day; a PGP key's own expiry if that is earlier"}}})json";
 
 inline constexpr std::string_view password_input_schema = R"json({
 "type": "object",

@@ -88,7 +88,8 @@ class PartnerService {
                             const std::string& label, std::optional<base::Instant> expires);
   void remove_ssh_key(const Caller& caller, const std::string& name, const std::string& id);
   store::PgpKey add_pgp_key(const Caller& caller, const std::string& name, std::string_view text,
-                            const std::string& label);
+                            const std::string& label,
+                            std::optional<base::Instant> expires = std::nullopt);
   void remove_pgp_key(const Caller& caller, const std::string& name, const std::string& id);
 
   // Our own PGP keys.
@@ -107,7 +108,8 @@ class PartnerService {
   PartnerView change(const Caller& caller, const std::string& name, const std::string& operation,
                      const std::function<Json(store::Partner&)>& apply);
   store::PgpKey keep_pgp_key(store::Unit& unit, const std::string& partner, const pgp::Key& key,
-                             const std::string& label, const std::string& armoured);
+                             const std::string& label, const std::string& armoured,
+                             std::optional<base::Instant> expires = std::nullopt);
   void log(store::Unit& unit, const Caller& caller, const std::string& operation,
            const std::string& partner, Json changes) const;
 

@@ -95,8 +95,9 @@ TEST_P(Partners, PgpKeys) {
              at(1),
              at(2),
              at(1000),
-             at(500)};
-  PgpKey own{"p2", "", "ours", std::string(40, 'B'), "-----BEGIN", false, true, false, at(1),
+             at(500),
+             at(900)};
+  PgpKey own{"p2", "", "ours", std::string(40, 'B'), "-----BEGIN", false, true, false, at(1), {},
              {},   {}, {}};
   write([&](Unit& unit) {
     insert_pgp_key(unit, key);

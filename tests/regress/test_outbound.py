@@ -54,6 +54,8 @@ def test_a_file_moved_in_is_sealed_offered_downloaded_and_collected(instance, sc
     instance.wait_state("order.csv", "collected")
     history = [step["state"] for step in instance.json("files", "show", row["id"])["history"]]
     assert [s for i, s in enumerate(history) if s not in history[:i]] == ["queued", "encrypted", "available", "downloaded", "collected"]
+    used = {key["fingerprint"]: key["lastUsed"] for key in instance.json("partner", "show", "acme")["pgpKeys"] + instance.items("pgp", "list")}
+    assert used[instance.env["GATEWAY_PGP_FINGERPRINT"]] and all(used.values()), "his key, and ours that signed"
 
 
 def test_send_gives_a_file_to_the_partner(instance, scratch):
@@ -120,6 +122,30 @@ def test_without_a_key_of_the_partner_the_file_is_held_until_one_comes(make_inst
     instance.wait_state("held.csv", "available")
     assert time.monotonic() - started < 10, "sent as soon as the key is there, not by a later look"
     assert unseal(instance, fetch(instance, "/Outgoing/Invoices/held.csv.pgp", scratch / "h.pgp")).stdout == b"waits"
+
+
+def test_a_key_whose_day_here_has_passed_is_not_encrypted_to(make_instance, scratch):
+    instance = make_instance()
+    [key] = instance.json("partner", "show", "acme")["pgpKeys"]
+    public = scratch / "public.asc"
+    public.write_bytes(subprocess.run(["gpg", "--homedir", instance.env["PARTNER_PGP_HOME"], "--batch", "--armor", "--export", key["fingerprint"]],
+                                      capture_output=True, check=True).stdout)
+    assert "past" in instance.ctl_fails("partner", "pgp-key", "add", "acme", public, "--expires", "2020-01-01")
+    last_day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 3 * 86400))
+    instance.ctl("partner", "pgp-key", "add", "acme", public, "--expires", last_day)
+    [again] = instance.json("partner", "show", "acme")["pgpKeys"]
+    assert again["id"] == key["id"] and again["expires"]
+    drop(instance, "Invoices", "before.csv", "a\n")
+    instance.wait_state("before.csv", "available")
+    instance.advance("5d")
+    drop(instance, "Invoices", "after.csv", "a\n")
+    assert instance.wait_state("after.csv", "held")["reasonCode"] == "recipient-expired"
+    plain = make(scratch, "signed.csv")
+    instance.sftp(f"put {instance.seal(plain, scratch / 'signed.csv.pgp')} /Incoming/Invoices/signed.csv.pgp")
+    assert instance.wait_state("signed.csv.pgp", "failed")["reasonCode"] == "signature-key-expired"
+    instance.ctl("partner", "pgp-key", "add", "acme", public)
+    assert instance.json("partner", "show", "acme")["pgpKeys"][0]["expires"] == again["expires"], "given again, it is good no longer"
+    assert [mail for mail in instance.mails() if "expire" in mail["Subject"].lower() and key["fingerprint"][-16:] in mail.as_string().replace(" ", "")]
 
 
 def test_what_is_not_collected_is_announced_twice_and_taken_back_after_two_weeks(make_instance, scratch):
