@@ -8,19 +8,18 @@ constexpr std::size_t most_remembered = 50'000;
 
 }  // namespace
 
-void TakenFiles::forget_old(Clock::time_point now) {
-  for (auto it = files_.begin(); it != files_.end();) {
-    it = it->second.until <= now ? files_.erase(it) : std::next(it);
-  }
-}
-
 void TakenFiles::remember(const std::string& partner, const std::string& path, Taken taken) {
+  const auto now = Clock::now();
   const std::lock_guard lock(mutex_);
-  if (files_.size() >= most_remembered) {
-    forget_old(Clock::now());
-    if (files_.size() >= most_remembered) files_.clear();
+  // The oldest first, a few at a time: nobody waits for all of them to be looked at.
+  while (!order_.empty() && (order_.front().until <= now || order_.size() >= most_remembered)) {
+    const auto found = files_.find(order_.front().name);
+    // One that was taken again meanwhile has its place further behind.
+    if (found != files_.end() && found->second.until == order_.front().until) files_.erase(found);
+    order_.pop_front();
   }
-  files_[{partner, path}] = taken;
+  order_.push_back({{partner, path}, taken.until});
+  files_[order_.back().name] = taken;
 }
 
 std::optional<TakenFiles::Taken> TakenFiles::find(const std::string& partner,
@@ -29,11 +28,7 @@ std::optional<TakenFiles::Taken> TakenFiles::find(const std::string& partner,
                                                   Clock::time_point now) {
   const std::lock_guard lock(mutex_);
   const auto found = files_.find({partner, path});
-  if (found == files_.end()) return std::nullopt;
-  if (found->second.until <= now) {
-    files_.erase(found);
-    return std::nullopt;
-  }
+  if (found == files_.end() || found->second.until <= now) return std::nullopt;
   if (set_modified != 0) found->second.modified = set_modified;
   return found->second;
 }

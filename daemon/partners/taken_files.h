@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -29,10 +30,15 @@ class TakenFiles {
                                           std::int64_t set_modified, Clock::time_point now);
 
  private:
-  void forget_old(Clock::time_point now);
+  using Name = std::pair<std::string, std::string>;
+  struct Place {
+    Name name;
+    Clock::time_point until;
+  };
 
   std::mutex mutex_;
-  std::map<std::pair<std::string, std::string>, Taken> files_;
+  std::map<Name, Taken> files_;
+  std::deque<Place> order_;  ///< as they were taken
 };
 
 }  // namespace sallyport::daemon

@@ -320,6 +320,24 @@ TEST(Taken, IsRememberedForAWhilePerPartner) {
   EXPECT_FALSE(taken.find("acme", "/Incoming/a", 0, now + std::chrono::seconds{60}));
 }
 
+TEST(Taken, OfTooManyTheOldestAreForgotten) {
+  TakenFiles taken;
+  const auto now = TakenFiles::Clock::now();
+  const auto until = [&](int number) {
+    return now + std::chrono::seconds{60} + std::chrono::microseconds{number};
+  };
+  constexpr int many = 50'100;
+  for (int i = 0; i < many; ++i) {
+    taken.remember("acme", std::to_string(i), {1, 1, until(i)});
+    // One name comes again and again: it is the youngest.
+    if (i % 1000 == 0) taken.remember("acme", "again", {2, 1, until(i)});
+  }
+  EXPECT_FALSE(taken.find("acme", "0", 0, now));
+  EXPECT_TRUE(taken.find("acme", "1000", 0, now));
+  EXPECT_TRUE(taken.find("acme", std::to_string(many - 1), 0, now));
+  EXPECT_TRUE(taken.find("acme", "again", 0, now));
+}
+
 TEST(Quota, IsMeasuredOnceAndCountedOn) {
   int measured = 0;
   UsageTable usage([&](const std::string&) {
