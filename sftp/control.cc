@@ -14,7 +14,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds retry_every{1000};
-constexpr std::chrono::seconds tell_refusals_every{10};
+constexpr std::chrono::seconds tell_every{10};
 // A flood of addresses must not make the parent grow.
 constexpr std::size_t most_refusals = 1000;
 
@@ -40,9 +40,9 @@ std::chrono::milliseconds Control::next_try() const {
         std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - tried_);
     return std::max(retry_every - gone, std::chrono::milliseconds{1});
   }
-  return refusals_.empty()
+  return refusals_.empty() && unfinished_.empty()
              ? std::chrono::milliseconds{60000}
-             : std::chrono::duration_cast<std::chrono::milliseconds>(tell_refusals_every);
+             : std::chrono::duration_cast<std::chrono::milliseconds>(tell_every);
 }
 
 void Control::connect() {
@@ -51,6 +51,7 @@ void Control::connect() {
     BrokerClient client(path_);
     client.send(hello_);
     socket_.reset(::fcntl(client.fd(), F_DUPFD_CLOEXEC, 3));
+    unfinished_.clear();
     ::fcntl(socket_.get(), F_SETFL, O_NONBLOCK);
     base::log_info("sftp.broker", {{"path", path_}}, "connected to the daemon at {}", path_);
     away_logged_ = false;
@@ -81,7 +82,7 @@ void Control::handle() {
     socket_.reset();
   }
   if (!socket_ && SteadyClock::now() - tried_ >= retry_every) connect();
-  send_refusals();
+  send_counts();
 }
 
 void Control::take(const Message& message) {
@@ -114,26 +115,51 @@ const char* Control::refuses(
   return nullptr;
 }
 
-void Control::count(const std::string& network, const std::string& reason) {
-  const std::pair key{network, reason};
-  if (refusals_.size() >= most_refusals && !refusals_.contains(key)) return;
-  if (++refusals_[key] == tell_at_once && reason == no_login) told_ = {};
+void Control::count(const std::string& network, const char* reason) {
+  const std::pair<std::string, std::string> key{network, reason};
+  if (refusals_.size() < most_refusals || refusals_.contains(key)) ++refusals_[key];
 }
 
-void Control::send_refusals() {
+// Without the daemon nobody can log in, and each that tries would look like a flood afterwards.
+void Control::count_unfinished(const std::string& network) {
+  if (!socket_) return;
+  // Strangers from everywhere must not hide the one who comes all the time.
+  if (unfinished_.size() >= most_refusals && !unfinished_.contains(network))
+    unfinished_.erase(
+        std::min_element(unfinished_.begin(), unfinished_.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; }));
+  if (++unfinished_[network] < tell_at_once) return;
+  if (tell(network, "no_login", unfinished_[network])) unfinished_.erase(network);
+}
+
+bool Control::tell(const std::string& network, const std::string& reason, std::uint32_t count) {
+  RefusalCount message;
+  message.network = network;
+  message.reason = reason;
+  message.count = count;
+  return send_message(socket_.get(), 0, message);
+}
+
+// What the socket does not take now is told the next time.
+void Control::send_counts() {
   const auto now = SteadyClock::now();
-  if (!socket_ || refusals_.empty() || now - told_ < tell_refusals_every) return;
+  if (!socket_ || (refusals_.empty() && unfinished_.empty()) || now - told_ < tell_every) return;
   told_ = now;
-  for (const auto& [what, count] : std::exchange(refusals_, {})) {
-    const std::string& reason = what.second;
-    RefusalCount message;
-    message.network = what.first;
-    message.reason = reason == banned     ? "banned"
-                     : reason == no_login ? no_login
-                     : reason == too_many ? "max_connections"
-                                          : "max_unauthenticated_per_address";
-    message.count = count;
-    if (!send_message(socket_.get(), 0, message)) return;
+  while (!unfinished_.empty()) {
+    const auto first = unfinished_.begin();
+    if (!tell(first->first, "no_login", first->second)) return;
+    unfinished_.erase(first);
+  }
+  while (!refusals_.empty()) {
+    const auto first = refusals_.begin();
+    const std::string& reason = first->first.second;
+    if (!tell(first->first.first,
+              reason == banned     ? "banned"
+              : reason == too_many ? "max_connections"
+                                   : "max_unauthenticated_per_address",
+              first->second))
+      return;
+    refusals_.erase(first);
   }
 }
 

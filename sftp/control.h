@@ -37,14 +37,17 @@ class Control {
   [[nodiscard]] const char* refuses(
       const PeerAddress& who, std::size_t sessions,
       const std::map<std::string, std::uint32_t, std::less<>>& unauthenticated) const;
-  /// What refuses() said, or no_login.
-  void count(const std::string& network, const std::string& reason);
-  static constexpr const char* no_login = "no_login";
+  /// A connection that was not taken, and what refuses() said.
+  void count(const std::string& network, const char* reason);
+  /// One whose session has ended without a login.
+  void count_unfinished(const std::string& network);
 
  private:
   void connect();
   void take(const Message& message);
-  void send_refusals();
+  void send_counts();
+  [[nodiscard]] bool tell(const std::string& network, const std::string& reason,
+                          std::uint32_t count);
 
   std::string path_;
   ControlHello hello_;
@@ -53,6 +56,7 @@ class Control {
   std::map<std::string, std::int64_t, std::less<>> bans_;
   std::vector<std::uint32_t> overdue_;
   std::map<std::pair<std::string, std::string>, std::uint32_t> refusals_;
+  std::map<std::string, std::uint32_t> unfinished_;
   std::chrono::steady_clock::time_point tried_{};
   std::chrono::steady_clock::time_point told_{};
   bool away_logged_ = false;

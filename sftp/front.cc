@@ -192,7 +192,7 @@ class Front {
       if (it == children_.end()) continue;
       if (!it->second.logged_in) {
         forget_unauthenticated(it->second.network);
-        control_->count(it->second.network, Control::no_login);
+        control_->count_unfinished(it->second.network);
       }
       if (WIFSIGNALED(status)) {
         base::log_error(

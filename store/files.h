@@ -199,7 +199,8 @@ bool delete_given_up_task(Unit& unit, std::string_view file_id, std::string_view
 struct SessionEvent {
   Instant at{};
   std::string partner;
-  std::string event;  ///< login, login_failed, refused, upload, download, ..., logout
+  std::string event;  ///< login, login_failed, upload, download, ..., refused (a request),
+                      ///< logout; turned_away (a connection)
   std::string path;
   std::string address;
   std::string banner;

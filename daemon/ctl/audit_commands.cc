@@ -24,25 +24,32 @@ struct Filter {
 };
 
 Style style_of(const std::string& event) {
-  if (event == "login_failed" || event == "refused") return Style::bad;
+  if (event == "login_failed" || event == "refused" || event == "turned_away") return Style::bad;
   return event == "partial" ? Style::warning : Style::plain;
+}
+
+std::string what_of(const Json& one, const std::string& event) {
+  std::string text = text_of(one, "path");
+  if (const std::int64_t bytes = number_of(one["bytes"]); bytes > 0)
+    text += (text.empty() ? "" : ", ") + size_text(bytes);
+  const std::string detail = text_of(one, "detail");
+  if (!detail.empty()) text += (text.empty() ? "" : event == "rename" ? " to " : ", ") + detail;
+  return text;
 }
 
 void show(Context& context, const Filter& filter) {
   const Reply reply = context.get("/admin/session-events" + filter.query());
   if (context.print_json(reply)) return;
   const Json answer = parse_json(reply.body);
-  Table table({"TIME (UTC)", "PARTNER", "EVENT", "PATH", "SIZE", "ADDRESS", "DETAIL"});
+  // The last column is as long as people have made their names.
+  Table table({"TIME (UTC)", "PARTNER", "ADDRESS", "EVENT", "WHAT"});
   for (const Json& one : items_of(answer["items"])) {
     const std::string event = text_of(one, "event");
-    const std::int64_t bytes = number_of(one["bytes"]);
     table.add({time_text(text_of(one, "at")),
                text_of(one, "partner"),
-               {event, style_of(event)},
-               text_of(one, "path"),
-               bytes > 0 ? size_text(bytes) : std::string(),
                text_of(one, "address"),
-               text_of(one, "detail")});
+               {event, style_of(event)},
+               what_of(one, event)});
   }
   context.print(table, "Nothing is on record for that.");
   if (is_true(answer["more"])) {

@@ -73,8 +73,12 @@ std::uint32_t BanList::failed(const std::string& address, const std::string& rea
 
 void BanList::unfinished(const std::string& network, std::uint32_t count) {
   const auto config = config_.get();
-  const std::string address = network.substr(0, network.find('/'));
-  if (!IpAddress::parse(address) || any_contains(config->gateway.never_ban, address)) return;
+  const auto range = IpRange::from(network);
+  if (!range) return;
+  for (const std::string& never : config->gateway.never_ban) {
+    const auto spared = IpRange::from(never);
+    if (spared && spared->overlaps(*range)) return;
+  }
   const base::Instant now = clock_.now();
   const std::uint64_t ended = unfinished_.ended(network, count, now);
   if (ended <= config->gateway.max_unfinished || is_banned(network)) return;
@@ -136,6 +140,7 @@ bool BanList::lift(const std::string& network) {
     ++own_changes_;
   }
   failures_.forget(network);
+  unfinished_.forget(network);
   const bool stored =
       store_.write([&](store::Unit& unit) { return store::delete_ban(unit, network); });
   {

@@ -23,6 +23,7 @@
 #include "daemon/partners/broker_server.h"
 #include "daemon/partners/login.h"
 #include "daemon/partners/password.h"
+#include "daemon/partners/refusal_rows.h"
 #include "daemon/partners/taken_files.h"
 #include "daemon/partners/usage_table.h"
 #include "daemon/partners/worker_pool.h"
@@ -185,6 +186,7 @@ class BrokerServer::Impl {
   bool stopping_ = false;
   std::condition_variable changed_;
 
+  RefusalRows refusal_rows_;  ///< of the thread that leads
   TakenFiles taken_;
   UsageTable usage_;
   std::unique_ptr<AuditWriter> audit_;

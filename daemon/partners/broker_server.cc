@@ -257,11 +257,14 @@ void BrokerServer::Impl::on_control(const ConnectionPtr& connection, const sftp:
                     {"count", refused->count}},
                    "{} connections from {} were refused: {}", refused->count,
                    for_log(refused->network), for_log(refused->reason));
+    const auto rows = refusal_rows_.add(for_log(refused->network), for_log(refused->reason),
+                                        refused->count, parts_.clock.now());
+    if (rows == 0) return;
     store::SessionEvent event;
     event.at = parts_.clock.now();
-    event.event = "refused";
+    event.event = "turned_away";
     event.address = for_log(refused->network);
-    event.detail = fmt::format("{}, {} connections", for_log(refused->reason), refused->count);
+    event.detail = fmt::format("{}: {} connections", for_log(refused->reason), rows);
     audit_->add(std::move(event));
     return;
   }

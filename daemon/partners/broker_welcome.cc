@@ -11,7 +11,7 @@ namespace {
 
 // A suspension ends sessions within 5 s (spec/gateway.md 1), whichever node it was made on.
 constexpr std::chrono::seconds look_at_others_every{2};
-constexpr std::chrono::seconds leaves_within{5};
+constexpr std::chrono::seconds leaves_within{3};  // then it is ended
 constexpr std::chrono::seconds review_again{1};
 
 struct Known {

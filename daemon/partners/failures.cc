@@ -59,6 +59,11 @@ std::uint64_t UnfinishedCounter::ended(const std::string& network, std::uint32_t
   return ended_[network] += more;
 }
 
+void UnfinishedCounter::forget(const std::string& network) {
+  const std::lock_guard lock(mutex_);
+  ended_.erase(network);
+}
+
 void FailureCounter::forget(const std::string& network) {
   const std::lock_guard lock(mutex_);
   failures_.erase(network);

@@ -43,6 +43,7 @@ class UnfinishedCounter {
  public:
   /// `more` of them have ended; how many those of this minute are.
   std::uint64_t ended(const std::string& network, std::uint32_t more, base::Instant now);
+  void forget(const std::string& network);
 
  private:
   std::mutex mutex_;

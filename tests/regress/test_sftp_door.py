@@ -99,6 +99,30 @@ def test_bad_signatures_are_counted_and_ban(make_instance):
     wait_for("a lifted ban lets in again", let_in)
 
 
+def test_failures_are_slowed_then_refused_for_a_while_and_a_restart_changes_nothing(make_instance):
+    instance = make_instance("--option", "gateway.ban_failures=5", "--option", 'gateway.ban_time="15s"', "--option", "gateway.never_ban=[]")
+
+    def seconds_to_be_refused():
+        client = transport(instance)
+        start = time.monotonic()
+        with pytest.raises(paramiko.SSHException):
+            client.auth_password("nobody-at-all", "not the password")
+        taken = time.monotonic() - start
+        client.close()
+        return taken
+
+    taken = [seconds_to_be_refused() for _ in range(4)]
+    assert taken[2] >= 0.25 and taken[3] >= 0.5, taken
+    seconds_to_be_refused()
+    wait_for("the address is banned", lambda: "127.0.0.1" in instance.ctl("ban", "list"))
+    assert instance.sftp("ls", check=False).returncode != 0
+    wait_for("its time is over", lambda: instance.sftp("ls", check=False).returncode == 0, 40)
+    instance.ctl("ban", "add", "127.0.0.1")
+    instance.restart()
+    assert "127.0.0.1" in instance.ctl("ban", "list")
+    assert instance.sftp("ls", check=False).returncode != 0
+
+
 def test_a_flood_that_never_tries_to_log_in_is_banned(make_instance):
     """Each connection costs a key exchange; nothing of it is a failed login."""
     instance = make_instance("--option", 'gateway.never_ban=["127.0.0.1/32"]', "--option", "gateway.max_unfinished=10")
@@ -116,8 +140,8 @@ def test_a_flood_that_never_tries_to_log_in_is_banned(make_instance):
     assert b"Too many failed logins or connections" in comes_and_goes()
     assert instance.sftp("ls").returncode == 0, "another address"
     refused = wait_for("the refusals are on record",
-                       lambda: [row for row in instance.items("audit") if row["event"] == "refused"], 30)
-    assert refused[0]["address"] == "127.0.0.7" and refused[0]["detail"].startswith("banned, "), refused
+                       lambda: [row for row in instance.items("audit") if row["event"] == "turned_away"], 30)
+    assert refused[0]["address"] == "127.0.0.7" and refused[0]["detail"].startswith("banned: "), refused
     instance.ctl("ban", "lift", "127.0.0.7")
     wait_for("who may come again is greeted and heard", lambda: b"Too many" not in comes_and_goes())
 
@@ -334,8 +358,8 @@ def held(pid):
 
 @pytest.mark.long
 def test_a_thousand_logins_a_minute_leak_nothing(make_instance):
-    """$SALLYPORT_TEST_LOGINS: how many, 1,000 a minute."""
-    logins = int(os.environ.get("SALLYPORT_TEST_LOGINS", "1000"))
+    """$SALLYPORT_TEST_LOGINS: how many, 1,000 a minute; ten minutes of them."""
+    logins = int(os.environ.get("SALLYPORT_TEST_LOGINS", "10000"))
     instance = make_instance("--option", "log.level=\"info\"")
     front, daemon = int(instance.env["SALLYPORT_SFTP_PID"]), int(instance.env["SALLYPORTD_PID"])
 

@@ -328,21 +328,31 @@ TEST_F(FrontTest, ConnectionsAreLimitedInAllAndNoRoomIsForEver) {
 TEST_F(FrontTest, TheDaemonHearsOfConnectionsThatNeverLogIn) {
   start();
   ASSERT_EQ(sftp("ls").status, 0);
-  // The first is told of at once, then a hundred at a time.
-  const Result flood = shell("for i in $(seq 130); do bash -c 'exec 3<>/dev/tcp/127.0.0.1/" +
-                             port_ + "; read -r line <&3'; done");
-  ASSERT_EQ(flood.status, 0) << flood.output;
-  std::uint32_t count = 0;
-  EXPECT_TRUE(broker_->wait_until([&] {
-    count = 0;
+  const auto come_and_go = [this](int times) {
+    const Result gone =
+        shell("for i in $(seq " + std::to_string(times) +
+              "); do bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + port_ + "; read -r line <&3'; done");
+    ASSERT_EQ(gone.status, 0) << gone.output;
+  };
+  std::vector<std::uint32_t> counts;
+  const auto told = [&] {
+    counts.clear();
     for (const Message& message : broker_->log) {
-      const auto* refusal = std::get_if<RefusalCount>(&message);
-      if (refusal != nullptr && refusal->reason == "no_login" && refusal->network == "127.0.0.1")
-        count += refusal->count;
+      const auto* count = std::get_if<RefusalCount>(&message);
+      if (count == nullptr) continue;
+      EXPECT_EQ(count->reason, "no_login");
+      EXPECT_EQ(count->network, "127.0.0.1");
+      counts.push_back(count->count);
     }
-    return count >= 101;
-  }));
-  EXPECT_LE(count, 130U) << "who logs in is not counted";
+    return counts.size();
+  };
+  come_and_go(1);
+  EXPECT_TRUE(broker_->wait_until([&] { return told() == 1; }));
+  EXPECT_EQ(counts, (std::vector<std::uint32_t>{1})) << "who logged in is not counted";
+  // Then every ten seconds; a flood is told of at once.
+  come_and_go(100);
+  EXPECT_TRUE(broker_->wait_until([&] { return told() == 2; }));
+  EXPECT_EQ(counts, (std::vector<std::uint32_t>{1, 100}));
 }
 
 TEST_F(FrontTest, LoginGraceEndsSilentConnections) {

@@ -12,6 +12,7 @@
 #include "daemon/partners/failures.h"
 #include "daemon/partners/login.h"
 #include "daemon/partners/password.h"
+#include "daemon/partners/refusal_rows.h"
 #include "daemon/partners/ssh_key.h"
 #include "daemon/partners/taken_files.h"
 #include "daemon/partners/usage_table.h"
@@ -254,6 +255,23 @@ TEST(Unfinished, AreCountedByMinute) {
   EXPECT_EQ(counter.ended("192.0.2.1", 5, start + base::Seconds{59}), 10U);
   EXPECT_EQ(counter.ended("192.0.2.1", 5, start + base::Seconds{60}), 5U);
   EXPECT_EQ(counter.ended("192.0.2.1", 5, start), 5U) << "the clock was put back";
+}
+
+TEST(RefusalRows, TellOfTheFirstAndThenHourly) {
+  RefusalRows rows;
+  const auto start = base::from_unix(1'000'000);
+  EXPECT_EQ(rows.add("192.0.2.1", "banned", 3, start), 3U);
+  EXPECT_EQ(rows.add("192.0.2.1", "banned", 4, start + base::Seconds{10}), 0U);
+  EXPECT_EQ(rows.add("192.0.2.2", "banned", 1, start + base::Seconds{10}), 1U);
+  EXPECT_EQ(rows.add("192.0.2.1", "max_connections", 1, start + base::Seconds{10}), 1U);
+  EXPECT_EQ(rows.add("192.0.2.1", "banned", 5, start + base::Seconds{3600}), 9U);
+  EXPECT_EQ(rows.add("192.0.2.1", "banned", 1, start), 1U) << "the clock was put back";
+  // Strangers from everywhere make no more rows than are remembered.
+  std::uint64_t told = 0;
+  for (int i = 0; i < 20'000; ++i)
+    told += rows.add("x" + std::to_string(i), "banned", 1, start + base::Seconds{4000});
+  EXPECT_LE(told, 10'000U);
+  EXPECT_EQ(rows.add("late", "banned", 1, start + base::Seconds{9000}), 1U);
 }
 
 TEST(Failures, OldOnesAreForgotten) {
