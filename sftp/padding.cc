@@ -16,8 +16,12 @@ constexpr std::size_t largest_request = 32;
 
 using MakeRandom = int (*)(unsigned char*, int);
 
-MakeRandom make_random = nullptr;
 bool keeps = false;
+
+int make_random(unsigned char* target, int count) {
+  static const auto openssl = reinterpret_cast<MakeRandom>(::dlsym(RTLD_NEXT, "RAND_bytes"));
+  return openssl(target, count);
+}
 
 struct Pool {
   std::array<unsigned char, 4096> bytes{};
@@ -26,7 +30,10 @@ struct Pool {
   Pool() = default;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
-  ~Pool() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+  ~Pool() {
+    OPENSSL_cleanse(bytes.data(), bytes.size());
+    left = 0;
+  }
 
   int take(unsigned char* target, std::size_t count) {
     if (left < count) {
@@ -53,8 +60,6 @@ void keep_padding() noexcept {
 
 extern "C" int RAND_bytes(unsigned char* target, int count) {
   using namespace sallyport::sftp;
-  if (make_random == nullptr)
-    make_random = reinterpret_cast<MakeRandom>(::dlsym(RTLD_NEXT, "RAND_bytes"));
   if (!keeps || count <= 0 || static_cast<std::size_t>(count) > largest_request)
     return make_random(target, count);
   return pool.take(target, static_cast<std::size_t>(count));
