@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string_view>
 
 #include "sftp/broker.h"
 
@@ -14,6 +15,12 @@ namespace sallyport::sftp {
 /// Counts what this session adds and frees, reports it now and then, and knows what is left.
 class Quota {
  public:
+  // What the peer is told.
+  static constexpr std::string_view no_more_bytes =
+      "The quota of your folders is used up: it may hold no more bytes";
+  static constexpr std::string_view no_more_files =
+      "The quota of your folders is used up: it may hold no more files";
+
   Quota(BrokerClient& broker, const SessionLimits& limits)
       : broker_(broker),
         bytes_left_(limits.quota_bytes_left),

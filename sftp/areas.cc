@@ -47,6 +47,13 @@ std::optional<VirtualPath> VirtualPath::resolve(std::string_view base, std::stri
   return path;
 }
 
+std::string_view VirtualPath::why_bad(std::string_view base, std::string_view raw) {
+  const std::size_t before = raw.empty() || raw.front() != '/' ? base.size() + 1 : 0;
+  return before + raw.size() > most_path_bytes
+             ? "A path must have at most 4096 bytes"
+             : "Names must be UTF-8 of at most 255 bytes without control characters";
+}
+
 std::string_view VirtualPath::name() const {
   return std::string_view(text_).substr(text_.rfind('/') + 1);
 }

@@ -30,7 +30,7 @@ inline constexpr mode_t partial_mode = 0670;
 /// open it, to change that again; and the daemon, which is of the group, looks into folders to
 /// measure the quota.
 [[nodiscard]] constexpr mode_t kept_mode(std::uint32_t wanted, bool is_folder) noexcept {
-  return (wanted & 0777) | (is_folder ? 0750 : 0600);
+  return (wanted & 0777) | (is_folder ? 0550 : 0400);
 }
 
 enum class Area { top, incoming, outgoing, archive, shared };
@@ -43,11 +43,10 @@ class VirtualPath {
 
   /// What the peer's `raw` means when it is in `base`. ".." at the root stays at the root. nullopt
   /// if a part is no UTF-8, longer than 255 bytes or holds control characters, or if the whole is
-  /// longer than 4096 bytes: bad_name then says so to the peer.
+  /// longer than 4096 bytes: why_bad() then says so to the peer.
   [[nodiscard]] static std::optional<VirtualPath> resolve(std::string_view base,
                                                           std::string_view raw);
-  static constexpr std::string_view bad_name =
-      "Names must be UTF-8 of at most 255 bytes without control characters";
+  [[nodiscard]] static std::string_view why_bad(std::string_view base, std::string_view raw);
 
   [[nodiscard]] const std::string& text() const { return text_; }
   /// The same without the slash in front, "." for the root: for openat2 below tree/.

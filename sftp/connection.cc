@@ -38,7 +38,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 using SshSession = base::CHandle<ssh_session_struct, ssh_free>;
 // A last word is not worth more waiting than this.
-constexpr std::uint32_t goodbye_seconds = 3;
+constexpr std::uint32_t goodbye_seconds = 2;
 // Who comes while the daemon is being restarted (RestartSec=2 of its unit) waits for it and notices
 // nothing; who comes while it is away for longer is told so.
 constexpr std::chrono::seconds daemon_restarts_within{5};

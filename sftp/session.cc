@@ -205,7 +205,7 @@ std::optional<VirtualPath> Session::path_of(Request& request) {
   }
   auto path = VirtualPath::resolve(context_.login.policy.start_directory, raw);
   if (!path) {
-    reply(request, Code::failure, VirtualPath::bad_name);
+    reply(request, Code::failure, VirtualPath::why_bad(context_.login.policy.start_directory, raw));
     return std::nullopt;
   }
   if (!visible(*path, context_.login.policy)) {

@@ -235,6 +235,10 @@ class Session {
   void stat(Request& request);
   void fstat(Request& request);
   void setstat(Request& request);
+  /// For the audit.
+  [[nodiscard]] static std::string resized_to(std::uint64_t size) {
+    return "set to " + std::to_string(size) + " bytes";
+  }
   /// If any are given. False with errno set.
   [[nodiscard]] static bool set_times(int file, const Attributes& wanted);
   void fsetstat(Request& request);

@@ -14,7 +14,6 @@ namespace {
 
 // Offsets beyond this cannot be a file's; off_t ends at 2^63 - 1.
 constexpr std::uint64_t largest_offset = (std::uint64_t{1} << 62) - 1;
-constexpr std::string_view quota_exceeded = "The quota of your folder is used up";
 constexpr std::string_view file_too_large = "The file is larger than is allowed here";
 
 std::uint64_t milliseconds_since(std::chrono::steady_clock::time_point start) {
@@ -56,7 +55,7 @@ void Session::open_existing_or_new(Request& request, const VirtualPath& path, st
   const bool exclusive = (flags & open_flag::exclusive) != 0;
   const bool counted = creates && context_.quota.take(0, 1);
   if (creates && !counted) {
-    if (!context_.tree.status(path)) return refuse(request, path, quota_exceeded);
+    if (!context_.tree.status(path)) return refuse(request, path, Quota::no_more_files);
     if (exclusive) return reply_errno(request, EEXIST);
   }
   Handle* handle = new_handle(request, Handle::Kind::file, path);
@@ -211,7 +210,7 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
       return Code::failure;
     }
     if (!context_.quota.take(end - length, 0)) {
-      why = quota_exceeded;
+      why = Quota::no_more_bytes;
       return Code::failure;
     }
   }
@@ -262,7 +261,7 @@ bool Session::resize(Handle& handle, std::uint64_t size, std::string_view& why) 
       return false;
     }
     if (!context_.quota.take(size - length, 0)) {
-      why = quota_exceeded;
+      why = Quota::no_more_bytes;
       return false;
     }
   }

@@ -62,9 +62,17 @@ void Session::fstat(Request& request) {
 }
 
 bool Session::set_times(int file, const Attributes& wanted) {
+  if (!wanted.has(Attributes::has_times)) return true;
   const timespec times[2] = {{static_cast<time_t>(wanted.accessed), 0},
                              {static_cast<time_t>(wanted.modified), 0}};
-  return !wanted.has(Attributes::has_times) || ::futimens(file, times) == 0;
+  if (::futimens(file, times) == 0) return true;
+  // The folders of /Incoming are the daemon's. Clients that keep times set a folder's, too, and
+  // would call the whole upload failed.
+  const int error = errno;
+  struct stat status {};
+  if (error == EPERM && ::fstat(file, &status) == 0 && S_ISDIR(status.st_mode)) return true;
+  errno = error;
+  return false;
 }
 
 void Session::setstat(Request& request) {
@@ -112,8 +120,7 @@ void Session::setstat(Request& request) {
   std::string_view why;
   if (resizes && !resize(file, wanted.size, why))
     return why.empty() ? reply_errno(request, errno) : refuse(request, *path, why);
-  if (resizes)
-    tell(FileEventKind::upload, *path, 0, 0, "set to " + std::to_string(wanted.size) + " bytes");
+  if (resizes) tell(FileEventKind::upload, *path, 0, 0, resized_to(wanted.size));
   if (!set_times(file.fd.get(), wanted)) return reply_errno(request, errno);
   reply(request, Code::ok);
 }
@@ -222,8 +229,7 @@ void Session::mkdir(Request& request) {
   if (request.reader.bad()) return reply(request, Code::bad_message);
   if (context_.tree.status(*path)) return reply_errno(request, EEXIST);
   if (!permit(request, Operation::make_directory, *path)) return;
-  if (!context_.quota.take(0, 1))
-    return refuse(request, *path, "The quota of your folder is used up");
+  if (!context_.quota.take(0, 1)) return refuse(request, *path, Quota::no_more_files);
   // In /Incoming the daemon has to move files out of it: the group needs all rights.
   const bool shared = path->area() == Area::shared;
   const mode_t mode = shared && wanted.has(Attributes::has_permissions)
@@ -251,7 +257,9 @@ void Session::realpath(Request& request) {
   const std::string_view raw = request.reader.string();
   if (request.reader.bad()) return reply(request, Code::bad_message);
   const auto path = VirtualPath::resolve(context_.login.policy.start_directory, raw);
-  if (!path) return reply(request, Code::failure, VirtualPath::bad_name);
+  if (!path)
+    return reply(request, Code::failure,
+                 VirtualPath::why_bad(context_.login.policy.start_directory, raw));
   replies_.one_name(request.id, path->text());
 }
 
@@ -349,7 +357,9 @@ void Session::expand_path(Request& request) {
     raw.remove_prefix(std::min(user.size() + 1, raw.size()));
   }
   const auto path = VirtualPath::resolve(context_.login.policy.start_directory, raw);
-  if (!path) return reply(request, Code::failure, VirtualPath::bad_name);
+  if (!path)
+    return reply(request, Code::failure,
+                 VirtualPath::why_bad(context_.login.policy.start_directory, raw));
   replies_.one_name(request.id, path->text());
 }
 

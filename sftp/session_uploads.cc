@@ -77,8 +77,7 @@ void Session::open_upload(Request& request, const VirtualPath& path, std::uint32
   if (!there && (flags & (open_flag::create | open_flag::truncate)) == 0)
     return reply(request, Code::no_such_file);
   const bool resumes = there && !fresh;
-  if (!resumes && !context_.quota.take(0, 1))
-    return refuse(request, path, "The quota of your folder is used up");
+  if (!resumes && !context_.quota.take(0, 1)) return refuse(request, path, Quota::no_more_files);
 
   Handle* handle = new_handle(request, Handle::Kind::upload, path);
   if (handle == nullptr) {
@@ -133,27 +132,31 @@ void Session::close_upload(Request& request, Handle& handle) {
   reply(request, outcome.code, outcome.message);
 }
 
-// A partial stays one. A complete file stays complete if it gets shorter; what it gets longer by,
-// nobody has sent.
+// Of a file that nobody uploads now. A partial stays one, whatever its name; a complete file stays
+// complete. None gets longer: nobody has sent that, and it would look as if somebody had.
 void Session::resize_waiting(Request& request, const VirtualPath& path, const Attributes& wanted) {
   Handle file;
   file.path = path;
-  file.upload = context_.staging.resume(path, Staging::Use::write);
+  file.upload = context_.staging.resume(path, Staging::Use::take);
   if (!file.upload) return reply_errno(request, errno);
   Upload& upload = *file.upload;
-  const bool partial = !upload.touched;
+  const bool complete = upload.touched;
+  const bool longer = wanted.size > upload.size;
   std::string_view why;
-  const bool done = resize(file, wanted.size, why) && set_times(file.descriptor(), wanted);
+  const bool done = !longer && resize(file, wanted.size, why) && set_times(upload.fd.get(), wanted);
   const int error = errno;
   const std::uint64_t size = upload.size;
-  const bool complete = !partial && upload.complete();
-  if (complete && context_.staging.place_complete(upload, RENAME_NOREPLACE)) {
-    tell(FileEventKind::waiting, path, size);
-  } else {
+  if (complete ? !context_.staging.place_complete(upload, RENAME_NOREPLACE) : true) {
     leave_partial(upload);
+    if (complete) return reply(request, Code::failure, not_recorded);
+  } else {
+    tell(FileEventKind::waiting, path, size, 0, done ? resized_to(size) : std::string());
+    // Its marker may have come while it was not there to be seen.
+    if (context_.login.policy.trigger == Trigger::marker && ready(path)) (void)appeared(path);
   }
   if (done) return reply(request, Code::ok);
-  why.empty() ? reply_errno(request, error) : refuse(request, path, why);
+  if (longer) return refuse(request, path, "A file here gets longer only by what is written to it");
+  reply_errno(request, error);
 }
 
 Session::Outcome Session::finish_upload(std::unique_ptr<Upload>& upload) {

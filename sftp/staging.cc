@@ -150,7 +150,13 @@ bool Staging::show_partial(const Upload& upload) {
 }
 
 bool Staging::place_complete(Upload& upload, unsigned flags) {
-  if (::fchmod(upload.fd.get(), complete_mode) != 0 || ::fsync(upload.fd.get()) != 0) return false;
+  if (::fchmod(upload.fd.get(), complete_mode) != 0) return false;
+  if (::fsync(upload.fd.get()) != 0) {
+    const int error = errno;
+    (void)::fchmod(upload.fd.get(), partial_mode);
+    errno = error;
+    return false;
+  }
   const int folder = tree_.parent(upload.path);
   if (folder < 0) return false;
   const std::string name(upload.path.name());

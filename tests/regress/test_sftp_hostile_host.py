@@ -213,7 +213,7 @@ def test_a_quota_that_is_full(instance, connect):
         for at in range(0, 4 << 20, 32768):
             sftp.write(upload, at, b"x" * 32768)
     assert "quota" in refused.value.message.lower()
-    sftp.code(CLOSE, upload)
+    assert sftp.code(CLOSE, upload) == 4, "what lacks a piece is not a file"
     sftp.ask(REMOVE, "/Shared/large")
     sftp.put("/Shared/fits", b"x" * 500_000)
     with pytest.raises(Status) as refused:

@@ -47,6 +47,22 @@ def test_what_is_set_for_a_partner_holds_in_his_sessions(make_instance):
     wire.close()
 
 
+def test_a_file_waits_for_its_marker(make_instance):
+    instance = make_instance()
+    instance.ctl("partner", "set", "acme", "trigger", "marker")
+    names = lambda: [line for line in instance.sftp("ls -1 /Incoming/Invoices").stdout.splitlines() if not line.startswith("sftp>")]
+    data = instance.dir / "data.csv"
+    data.write_text("a,b\n")
+    empty = instance.dir / "empty"
+    empty.write_text("")
+    instance.sftp(f"put {data} /Incoming/Invoices/a.csv")
+    assert [name.rsplit("/", 1)[-1] for name in names()] == ["a.csv"]
+    assert not instance.items("files", "list")
+    instance.sftp(f"put {empty} /Incoming/Invoices/a.csv.done")
+    file = wait_for("it is taken, without its marker", lambda: instance.items("files", "list"))
+    assert [one["name"] for one in file] == ["a.csv"] and names() == []
+
+
 # ---------------------------------------------------------------- bandwidth
 
 RATE = 100 * 1024
@@ -348,9 +364,42 @@ def test_a_session_that_cannot_hear_that_it_is_suspended_is_ended(instance):
     os.kill(session, signal.SIGSTOP)  # as if somebody had taken it over
     try:
         instance.ctl("partner", "suspend", "acme")
-        wait_for("its parent has ended it", lambda: not children(front), 10)
+        wait_for("its parent has ended it", lambda: not children(front), 5)
     finally:
         instance.ctl("partner", "resume", "acme")
+    wire.close()
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as lines:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_every_session_is_fenced_in_before_and_after_its_login(instance):
+    """Of live sessions: what the sandbox refuses is tested from inside (unit_sftp), and here that they are in it."""
+    front = int(instance.env["SALLYPORT_SFTP_PID"])
+    wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
+    outside = int(status_of(front).get("Seccomp_filters", "0"))
+
+    def fence(session):
+        found = status_of(session)
+        with open(f"/proc/{session}/limits", encoding="ascii") as limits:
+            core = next(line for line in limits if line.startswith("Max core file size")).split()[4:6]
+        assert (found["Seccomp"], found["NoNewPrivs"], core) == ("2", "1", ["0", "0"])
+        open_files = [os.readlink(f"/proc/{session}/fd/{n}") for n in os.listdir(f"/proc/{session}/fd")]
+        assert not [name for name in open_files if "host-keys" in name or name.endswith("/log")]
+        return int(found["Seccomp_filters"]) - outside
+
+    stranger = socket.create_connection((instance.env["SFTP_HOST"], int(instance.env["SFTP_PORT"])), timeout=20)
+    assert stranger.recv(4) == b"SSH-"
+    [session] = children(front)
+    assert fence(session) == 1
+    stranger.close()
+    wait_for("it has ended", lambda: not children(front))
+    wire = Wire(instance).login()
+    assert wire.sftp().list("/")
+    [session] = children(front)
+    assert fence(session) == 2, "one more after the login"
     wire.close()
 
 

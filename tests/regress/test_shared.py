@@ -42,6 +42,31 @@ def test_modes_times_and_owners(gate, tmp_path):
     assert int((tmp_path / "back").stat().st_mtime) == 1_600_000_001
 
 
+def test_a_mode_is_kept_as_far_as_we_can_still_open_the_file(gate, tmp_path):
+    near = tmp_path / "kept.csv"
+    near.write_text("kept\n")
+    gate.sftp("mkdir /Shared/kept", f"put {near} /Shared/kept/a.csv", "chmod 444 /Shared/kept/a.csv", "chmod 555 /Shared/kept")
+    assert modes(gate, "/Shared/kept")["a.csv"] == "-r--r--r--" and modes(gate, "/Shared")["kept"] == "dr-xr-xr-x"
+    gate.sftp("chmod 0 /Shared/kept/a.csv", "chmod 0 /Shared/kept")
+    assert modes(gate, "/Shared")["kept"] == "dr-xr-x---", "that it can be changed again, and measured"
+    assert modes(gate, "/Shared/kept")["a.csv"] == "-r--------"
+    gate.sftp("chmod 700 /Shared/kept", "chmod 600 /Shared/kept/a.csv", f"put -f {near} /Shared/kept/a.csv", "rm /Shared/kept/a.csv",
+              "rmdir /Shared/kept")
+
+
+def test_elsewhere_modes_and_owners_are_accepted_without_effect(gate, tmp_path):
+    near = tmp_path / "a.part"
+    near.write_text("not ready\n")
+    os.utime(near, (1_600_000_000, 1_600_000_001))
+    gate.sftp(f"put -p {near} /Incoming/Invoices/a.part", "chmod 777 /Incoming/Invoices/a.part", "chown 0 /Incoming/Invoices/a.part",
+              "chgrp 0 /Incoming/Invoices/a.part", "chmod 700 /Incoming/Invoices", "chmod 700 /Archive/Incoming/Invoices",
+              "chown 7 /Outgoing/Invoices")
+    listing = gate.sftp("ls -l /Incoming/Invoices/a.part").stdout
+    assert listing.splitlines()[-1].startswith("-rw-r--r--") and "Sep 13  2020" in listing
+    assert modes(gate, "/Incoming")["Invoices"] == "drwxr-xr-x" and modes(gate, "/Archive/Incoming")["Invoices"] == "dr-xr-xr-x"
+    gate.sftp("rm /Incoming/Invoices/a.part")
+
+
 def test_names_that_exist_are_replaced_or_kept_as_the_client_asks(gate, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).write_text(name)

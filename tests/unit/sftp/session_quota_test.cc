@@ -12,8 +12,8 @@ TEST_F(SessionTest, QuotaAndSizeLimitsAreToldAndFreed) {
   EXPECT_EQ(put("/Shared/a", "123456789").text, "The file is larger than is allowed here");
   EXPECT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
   EXPECT_EQ(put("/Shared/a", "12345678").code, Code::ok);
-  EXPECT_EQ(put("/Shared/b", "123").text, "The quota of your folder is used up");
-  EXPECT_EQ(open("/Shared/c", put_flags).text, "The quota of your folder is used up");
+  EXPECT_EQ(put("/Shared/b", "123").text, Quota::no_more_bytes);
+  EXPECT_EQ(open("/Shared/c", put_flags).text, Quota::no_more_files);
   EXPECT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
   EXPECT_EQ(put("/Shared/b", "123").code, Code::ok);
 }
@@ -36,7 +36,7 @@ TEST_F(SessionTest, NothingIsFreedTwice) {
   ASSERT_EQ(cut(second).code, Code::ok) << "which is empty already";
   ASSERT_EQ(write(second, 0, "12345678").code, Code::ok);
   EXPECT_EQ(write(first, 0, "87654321").code, Code::ok) << "the same bytes, counted once";
-  EXPECT_EQ(write(first, 8, "901").text, "The quota of your folder is used up");
+  EXPECT_EQ(write(first, 8, "901").text, Quota::no_more_bytes);
   ASSERT_EQ(by_handle(Type::close, first).code, Code::ok);
   ASSERT_EQ(by_handle(Type::close, second).code, Code::ok);
   ASSERT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);
@@ -44,7 +44,7 @@ TEST_F(SessionTest, NothingIsFreedTwice) {
   for (int i = 0; i < 3; ++i)
     ASSERT_EQ(posix_rename("/Incoming/Invoices/a.part", "/Incoming/Invoices/a.part").code,
               Code::ok);
-  EXPECT_EQ(put("/Shared/b", "123").text, "The quota of your folder is used up");
+  EXPECT_EQ(put("/Shared/b", "123").text, Quota::no_more_bytes);
 }
 
 }  // namespace

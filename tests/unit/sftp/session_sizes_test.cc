@@ -2,15 +2,17 @@
 // /Shared.
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "session_fixture.h"
 
 namespace sallyport::sftp {
 namespace {
 
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 TEST_F(SessionTest, SizesAreSetByName) {
-  broker_->settings.limits.quota_bytes_left = 100;
   start();
   const auto cut = [&](std::string_view path, std::uint64_t size) {
     return ask(Type::setstat, [&](ReplyBuffer& b) {
@@ -44,15 +46,15 @@ TEST_F(SessionTest, SizesAreSetByName) {
   ends_as("/Incoming/Invoices/b.part", "whole");
   EXPECT_EQ(rename("/Incoming/Invoices/b.part", "/Incoming/Invoices/b").code, Code::ok);
   EXPECT_EQ(uploads()["/Incoming/Invoices/b"].size, 5U);
-  // What a file gets longer by was never sent.
-  ASSERT_EQ(put("/Incoming/Invoices/c.part", "whole").code, Code::ok);
-  EXPECT_EQ(cut("/Incoming/Invoices/c.part", 9).code, Code::ok);
-  EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/c.part").attributes.size, 9U);
-  EXPECT_EQ(rename("/Incoming/Invoices/c.part", "/Incoming/Invoices/c").code, Code::failure);
-  // A refusal leaves all as it was.
+  // What a file would get longer by was never sent: as a file of zeros it would look as if it was.
   ASSERT_EQ(put("/Incoming/Invoices/d.part", "whole").code, Code::ok);
-  EXPECT_EQ(cut("/Incoming/Invoices/d.part", 1000).text, "The quota of your folder is used up");
+  for (const std::uint64_t longer : {6, 1000}) {
+    EXPECT_THAT(cut("/Incoming/Invoices/d.part", longer).text,
+                HasSubstr("only by what is written"));
+    EXPECT_EQ(cut("/Incoming/Invoices/a", longer).code, Code::failure);
+  }
   EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/d.part").attributes.size, 5U);
+  EXPECT_EQ(by_path(Type::stat, "/Incoming/Invoices/a").attributes.size, 4U);
   EXPECT_EQ(rename("/Incoming/Invoices/d.part", "/Incoming/Invoices/d").code, Code::ok);
   // What was received has the size that it has.
   EXPECT_EQ(cut("/Incoming/Invoices/d", 5).code, Code::ok);
@@ -71,6 +73,19 @@ TEST_F(SessionTest, ResizingByNameIsTold) {
         broker_->log.empty() ? nullptr : std::get_if<FileEvent>(&broker_->log.back());
     return event != nullptr && event->path == "/Shared/a" && event->detail == "set to 4 bytes";
   }));
+}
+
+TEST_F(SessionTest, AMarkerIsHeardOfByWhoHadItsFileInHand) {
+  broker_->settings.policy.trigger = Trigger::marker;
+  start();
+  ASSERT_EQ(put("/Incoming/Invoices/a", "content").code, Code::ok);
+  // As if another connection had closed it while the file was not in the tree.
+  std::ofstream(host("tree/Incoming/Invoices/a.done")).flush();
+  fs::permissions(host("tree/Incoming/Invoices/a.done"), fs::perms{complete_mode});
+  EXPECT_THAT(uploads(), IsEmpty());
+  EXPECT_EQ(set_size("/Incoming/Invoices/a", 4).code, Code::ok);
+  EXPECT_EQ(uploads()["/Incoming/Invoices/a"].size, 4U);
+  EXPECT_THAT(list("/Incoming/Invoices"), IsEmpty());
 }
 
 }  // namespace

@@ -139,7 +139,7 @@ TEST_F(SessionStreamTest, OpeningForWritingCountsOnlyNewFiles) {
   start();
   ASSERT_EQ(put("/Shared/a", "1").code, Code::ok);
   EXPECT_EQ(put("/Shared/a", "2").code, Code::ok) << "the file was there";
-  EXPECT_EQ(open("/Shared/b", put_flags).text, "The quota of your folder is used up");
+  EXPECT_EQ(open("/Shared/b", put_flags).text, Quota::no_more_files);
   EXPECT_EQ(open("/Shared/a", put_flags | open_flag::exclusive).text, "The file exists already");
   EXPECT_EQ(open("/Shared/c", open_flag::write).code, Code::no_such_file);
   ASSERT_EQ(by_path(Type::remove, "/Shared/a").code, Code::ok);

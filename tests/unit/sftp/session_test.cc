@@ -265,7 +265,7 @@ TEST_F(SessionTest, FoldersOfSharedStayOpenToTheDaemonThatMeasuresThem) {
   EXPECT_EQ(with_mode(Type::mkdir, "/Shared/d", 0700).code, Code::ok);
   EXPECT_EQ(mode_of("tree/Shared/d"), 0750U);
   EXPECT_EQ(with_mode(Type::setstat, "/Shared/d", 0).code, Code::ok);
-  EXPECT_EQ(mode_of("tree/Shared/d"), 0750U) << "and to the partner, who may change it again";
+  EXPECT_EQ(mode_of("tree/Shared/d"), 0550U) << "and to the partner, who may change it again";
   EXPECT_EQ(with_mode(Type::setstat, "/Shared/d", 0755).code, Code::ok);
   EXPECT_EQ(mode_of("tree/Shared/d"), 0755U);
   ASSERT_EQ(put("/Shared/d/file", "x").code, Code::ok);
