@@ -41,12 +41,17 @@ constexpr int child_peer = 3;
 constexpr int child_parent = 4;
 constexpr int child_root = 5;
 
+HostKeys load_host_keys(const std::filesystem::path& directory) {
+  HostKeys::end_exchange(directory);
+  return HostKeys(directory);
+}
+
 class Front {
  public:
   explicit Front(const FrontOptions& options)
       : options_(options),
         sandbox_(options.partners_root, options.allow_weak_sandbox),
-        host_keys_((HostKeys::end_exchange(options.host_keys), options.host_keys)),
+        host_keys_(load_host_keys(options.host_keys)),
         bind_(make_bind(host_keys_)) {
     if (!sandbox_.missing().empty()) {
       base::log_warning("sftp.weak_sandbox", {{"missing", sandbox_.missing()}},

@@ -63,6 +63,40 @@ def test_a_file_waits_for_its_marker(make_instance):
     assert [one["name"] for one in file] == ["a.csv"] and names() == []
 
 
+def test_what_is_never_finished_is_parked_after_two_days(make_instance):
+    instance = make_instance()
+    data = instance.dir / "data.csv"
+    data.write_text("a,b\n")
+    instance.sftp(f"put {data} /Incoming/Invoices/b.part", f"put {data} /Incoming/c.part")
+    wire = Wire(instance).login()
+    sftp = wire.sftp()
+    sftp.write(sftp.open("/Incoming/Invoices/a.csv", F_WRITE | F_CREAT | F_TRUNC), 0, b"half")
+    cut(wire)
+
+    def names(folder):
+        done = instance.sftp(f"-ls -1 {folder}", check=False).stdout.splitlines()
+        return sorted(line.rsplit("/", 1)[-1] for line in done if not line.startswith("sftp>"))
+    wait_for("it can be resumed", lambda: names("/Incoming/Invoices") == ["a.csv", "b.part"])
+    instance.advance("60s")  # in which the daemon sees them: before that, only the machine's clock tells their age
+    instance.advance("47h")
+    assert names("/Incoming/Invoices") == ["a.csv", "b.part"] and "c.part" in names("/Incoming")
+    instance.advance("2h")
+    wait_for("all are parked", lambda: names("/Incoming/Invoices") == [] and "c.part" not in names("/Incoming"))
+    parked = names("/Archive/Failed/Invoices") + names("/Archive/Failed")
+    for name in ("a.csv", "b.part", "c.part"):
+        assert [one for one in parked if one.startswith(name) and not one.endswith(".reason.txt")], parked
+        assert [one for one in parked if one.startswith(name) and one.endswith(".reason.txt")], parked
+
+
+def test_a_file_in_incoming_itself_belongs_to_no_object(make_instance):
+    instance = make_instance("--option", 'partner.signature="optional"')
+    data = instance.dir / "data.csv"
+    data.write_text("a,b\n")
+    instance.sftp(f"put {data} /Incoming/a.csv")
+    row = instance.wait_state("a.csv", "archived")
+    assert row["object"] == "" and "a.csv" in instance.sftp("ls -1 /Archive/Incoming").stdout
+
+
 # ---------------------------------------------------------------- bandwidth
 
 RATE = 100 * 1024
