@@ -78,9 +78,13 @@ TEST_P(Opening, WhatAnEarlierSchemaHoldsStays) {
   const Notice notice = full_notice();
   UploadIntent intent;
   intent.id = "a";
+  PgpKey key;
+  key.id = "k";
+  key.partner = "acme";
   open()->write([&](Unit& unit) {
     EXPECT_TRUE(insert_notice(unit, notice));
     insert_upload_intent(unit, intent);
+    insert_pgp_key(unit, key);
   });
   {
     const auto connection = connect();
@@ -90,9 +94,12 @@ TEST_P(Opening, WhatAnEarlierSchemaHoldsStays) {
     for (const char* column : {"size", "sha256", "ordinal"}) {
       connection->execute(std::string("ALTER TABLE upload_intent DROP COLUMN ") + column);
     }
+    connection->execute("ALTER TABLE pgp_key DROP COLUMN ends_here");
     connection->execute("DELETE FROM schema_version WHERE version >= 2");
   }
   const auto store = open();
+  EXPECT_EQ(store->read([](Unit& unit) { return partner_pgp_keys(unit, "acme"); }),
+            std::vector<PgpKey>{key});
   EXPECT_EQ(store->read([&](Unit& unit) { return find_notice(unit, notice.id); }), notice);
   EXPECT_EQ(store->read([](Unit& unit) { return list_upload_intents(unit, "", 2); }),
             std::vector<UploadIntent>{intent});
