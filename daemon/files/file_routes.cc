@@ -9,6 +9,7 @@
 #include "daemon/files/names.h"
 #include "daemon/files/originals.h"
 #include "daemon/files/outbound_watch.h"
+#include "daemon/http/query_instant.h"
 
 namespace sallyport::daemon {
 namespace {
@@ -32,26 +33,13 @@ std::string value_of(const Request& request, std::string_view name) {
   return std::string(request.query_value(name).value_or(""));
 }
 
-std::optional<base::Instant> instant_of(const Request& request, std::string_view name) {
-  const auto text = request.query_value(name);
-  if (!text || text->empty()) return std::nullopt;
-  const auto instant = base::parse_instant(*text);
-  if (!instant) {
-    throw ProblemError(400, "INVALID_PARAMETER",
-                       std::string(name) +
-                           " must be a date such as 2026-11-22 or an instant such "
-                           "as 2026-11-22T14:30:00Z.");
-  }
-  return instant;
-}
-
 store::FileFilter filter_of(const Request& request) {
   store::FileFilter filter;
   filter.partner = value_of(request, "partner");
   filter.object = value_of(request, "object");
   filter.name = value_of(request, "name");
-  filter.since = instant_of(request, "since");
-  filter.until = instant_of(request, "until");
+  filter.since = query_instant(request, "since");
+  filter.until = query_instant(request, "until");
   if (const std::string direction = value_of(request, "direction"); !direction.empty()) {
     if (direction != "inbound" && direction != "outbound") {
       throw ProblemError(400, "INVALID_PARAMETER", "direction must be inbound or outbound.");

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/http/query_instant.h"
 #include "store/files.h"
 
 namespace sallyport::daemon {
@@ -9,19 +10,6 @@ namespace {
 
 constexpr std::int64_t usual_page = 50;
 constexpr std::int64_t largest_page = 10'000;
-
-std::optional<base::Instant> instant_of(const Request& request, std::string_view name) {
-  const auto text = request.query_value(name);
-  if (!text || text->empty()) return std::nullopt;
-  const auto instant = base::parse_instant(*text);
-  if (!instant) {
-    throw ProblemError(400, "INVALID_PARAMETER",
-                       std::string(name) +
-                           " must be a date such as 2026-11-22 or an instant such as "
-                           "2026-11-22T14:30:00Z.");
-  }
-  return instant;
-}
 
 Json event_json(const store::SessionEvent& event) {
   return Json::object({{"at", base::format_iso(event.at)},
@@ -44,8 +32,8 @@ void add_session_event_routes(Router& router, store::Store& store) {
       [&store](const Request& request, const Params&) {
         store::SessionEventFilter filter;
         filter.partner = request.query_value("partner").value_or("");
-        filter.since = instant_of(request, "since").value_or(base::Instant{});
-        filter.until = instant_of(request, "until");
+        filter.since = query_instant(request, "since").value_or(base::Instant{});
+        filter.until = query_instant(request, "until");
         const auto limit =
             static_cast<unsigned>(request.query_number("limit", usual_page, 1, largest_page));
         // One more than asked for tells whether there are others.
