@@ -124,6 +124,23 @@ class FrontTest : public testing::Test {
     result.output = base::read_file(root_ / "out");
     return result;
   }
+  /// `command` while two connections are open that say nothing, which end soon after.
+  Result beside_two_silent_ones(const std::string& command) {
+    return shell("(timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + port_ +
+                 " 4<>/dev/tcp/127.0.0.1/" + port_ +
+                 "; read -r line <&3; read -r line <&4; echo ready > held; sleep 3' &); "
+                 "until [ -e held ]; do sleep 0.05; done; timeout 5 " +
+                 command);
+  }
+  void expect_room_soon() {
+    Result result;
+    for (int i = 0; i < 50; ++i) {
+      result = sftp("ls");
+      if (result.status == 0) break;
+      ::usleep(100000);
+    }
+    EXPECT_EQ(result.status, 0) << result.output;
+  }
   std::string options(const std::string& key) {
     std::string text =
         " -F /dev/null -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o "
@@ -291,38 +308,18 @@ TEST_F(FrontTest, WhoComesWhileTheDaemonRestartsWaitsForIt) {
 TEST_F(FrontTest, UnauthenticatedConnectionsOfAnAddressAreLimited) {
   settings_.front.max_unauthenticated_per_address = 2;
   start();
-  // Two that say nothing, then one more; when they are gone there is room again.
-  const Result full = shell("(timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + port_ +
-                            " 4<>/dev/tcp/127.0.0.1/" + port_ +
-                            "; read -r line <&3; read -r line <&4; echo ready > held; sleep 3' &); "
-                            "until [ -e held ]; do sleep 0.05; done; timeout 5 ssh-keyscan -p " +
-                            port_ + " 127.0.0.1");
+  const Result full = beside_two_silent_ones("ssh-keyscan -p " + port_ + " 127.0.0.1");
   EXPECT_THAT(full.output, testing::Not(HasSubstr("AAAA")));
-  Result result;
-  for (int i = 0; i < 50; ++i) {
-    result = sftp("ls");
-    if (result.status == 0) break;
-    ::usleep(100000);
-  }
-  EXPECT_EQ(result.status, 0) << result.output;
+  expect_room_soon();
 }
 
 TEST_F(FrontTest, ConnectionsAreLimitedInAllAndNoRoomIsForEver) {
   settings_.front.max_connections = 2;
   start();
-  const Result full = shell("(timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + port_ +
-                            " 4<>/dev/tcp/127.0.0.1/" + port_ +
-                            "; read -r line <&3; read -r line <&4; echo ready > held; sleep 3' &); "
-                            "until [ -e held ]; do sleep 0.05; done; timeout 5 ssh -v -p " +
-                            port_ + options("ed25519") + "acme@127.0.0.1");
+  const Result full =
+      beside_two_silent_ones("ssh -v -p " + port_ + options("ed25519") + "acme@127.0.0.1");
   EXPECT_THAT(full.output, HasSubstr("Too many connections, please try again later"));
-  Result result;
-  for (int i = 0; i < 50; ++i) {
-    result = sftp("ls");
-    if (result.status == 0) break;
-    ::usleep(100000);
-  }
-  EXPECT_EQ(result.status, 0) << result.output;
+  expect_room_soon();
 }
 
 TEST_F(FrontTest, TheDaemonHearsOfConnectionsThatNeverLogIn) {
