@@ -27,6 +27,13 @@ def events(gate, **only):
     return [row for row in rows if all(row[name] == value for name, value in only.items())]
 
 
+def session(gate, run):
+    """The rows of the session that `run` holds, when its end is recorded, too."""
+    before = len(events(gate))
+    run()
+    return wait_for("the end is recorded", lambda: (found := events(gate)[before:]) and found[-1]["event_name"] == "logout" and found)
+
+
 def logged(gate, event, *parts):
     """Lines of the daemon's log about an event that hold all the parts."""
     lines = (gate.dir / "log" / "daemon.log").read_text(errors="replace").splitlines()
@@ -46,14 +53,11 @@ def test_everything_that_a_session_did(gate, tmp_path):
     e = gate.env
     (tmp_path / "a.csv").write_bytes(os.urandom(100_000))
     gate.command("restart")  # so that this is the first session of all
-    before = len(events(gate))
     script = [f'put "{tmp_path}/a.csv" /Shared/a.csv', "mkdir /Shared/folder", "rename /Shared/a.csv /Shared/folder/b.csv",
               f'get /Shared/folder/b.csv "{tmp_path}/b.csv"', "rm /Shared/folder/b.csv", "rmdir /Shared/folder",
               f'put "{tmp_path}/a.csv" /Incoming/Invoices/taken.csv', f'put "{tmp_path}/a.csv" /Incoming/Invoices/c.part',
               "rename /Incoming/Invoices/c.part /Incoming/Invoices/c.csv", f'-put "{tmp_path}/a.csv" /Outgoing/Invoices/no.csv']
-    done = subprocess.run(gate.sftp_argv(), input="\n".join(script) + "\n", text=True, capture_output=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = wait_for("the end is recorded", lambda: (found := events(gate)[before:]) and found[-1]["event_name"] == "logout" and found)
+    rows = session(gate, lambda: gate.sftp(*script))
     told = [(row["event_name"], row["path"], row["bytes"], row["detail"]) for row in rows if row["event_name"] not in ("refused", "logout")]
     ids = {row["path"]: row["detail"] for row in rows if row["path"].startswith("/Incoming") and row["event_name"] == "upload"}
     assert told == [
@@ -85,8 +89,8 @@ def test_everything_that_a_session_did(gate, tmp_path):
 
 
 def test_administrators_read_it_from_the_command_line(gate):
-    gate.sftp("ls /")
-    rows = wait_for("the session is recorded", lambda: (found := events(gate, partner="acme")) and found[-1]["event_name"] == "logout" and found)
+    session(gate, lambda: gate.sftp("ls /"))
+    rows = events(gate, partner="acme")
     shown = gate.items("audit", "--partner", "acme", "--limit", 10000)
     assert [(one["event"], one["path"], one["bytes"], one["address"], one["client"], one["fingerprint"], one["durationMs"], one["detail"])
             for one in reversed(shown)] == [(row["event_name"], row["path"], row["bytes"], row["address"], row["banner"], row["fingerprint"],
