@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/c_handle.h"
+#include "sftp/awake.h"
 #include "sftp/channel.h"
 #include "sftp/hash_thread.h"
 #include "sftp/interrupt.h"
@@ -73,6 +74,7 @@ class Connection {
   int run() {
     // Partners get the modes that they ask for; the folder above theirs is what keeps others out.
     ::umask(0);
+    nap_exactly();
     prepare_socket();
     peer_copy_.reset(::fcntl(setup_.peer.get(), F_DUPFD_CLOEXEC, 3));
     catch_signals();
