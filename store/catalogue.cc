@@ -226,6 +226,9 @@ constexpr std::array entries{
           "SELECT " EVENT
           " FROM session_event WHERE partner = ? AND happened >= ? AND happened < ? ORDER BY "
           "happened DESC, event_number DESC LIMIT ?"},
+    Entry{Sql::oldest_session_event,
+          "SELECT happened FROM session_event ORDER BY happened, event_number LIMIT 1"},
+    Entry{Sql::prune_session_events, "DELETE FROM session_event WHERE happened < ?"},
 
     Entry{Sql::insert_partner,
           "INSERT INTO partner (name, " PARTNER ", version) VALUES (?, {values " PARTNER "}, ?)"},

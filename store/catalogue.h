@@ -89,6 +89,8 @@ enum class Sql : std::uint16_t {
   insert_session_event,
   list_session_events,
   partner_session_events,
+  oldest_session_event,
+  prune_session_events,
   // partners
   insert_partner,
   find_partner,

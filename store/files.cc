@@ -294,4 +294,13 @@ std::vector<SessionEvent> list_session_events(Unit& unit, const SessionEventFilt
   });
 }
 
+std::optional<Instant> oldest_session_event(Unit& unit) {
+  Query query(unit, Sql::oldest_session_event);
+  return first_of<Instant>(query, [](Query& row, Instant& at) { row.read(at); });
+}
+
+unsigned prune_session_events(Unit& unit, Instant before) {
+  return static_cast<unsigned>(Query(unit, Sql::prune_session_events).bind(before).run());
+}
+
 }  // namespace sallyport::store

@@ -221,5 +221,8 @@ struct SessionEventFilter {
 [[nodiscard]] std::vector<SessionEvent> list_session_events(Unit& unit,
                                                             const SessionEventFilter& filter,
                                                             unsigned limit);
+[[nodiscard]] std::optional<Instant> oldest_session_event(Unit& unit);
+/// Those that happened before; how many there were.
+unsigned prune_session_events(Unit& unit, Instant before);
 
 }  // namespace sallyport::store

@@ -128,6 +128,7 @@ Parts::Parts(const Launch& launch, Config config)
                      config_.get()->store.shared ? remember_tokens_shared : remember_tokens),
       admins_({store_, config_, clock, activity_, scheduler, {&access_tokens_, &verification_}}),
       bans_(store_, config_, clock),
+      audit_keeper_(store_, config_),
       pgp_(make_pgp(*config_.get())),
       partners_(std::make_unique<PartnerService>(
           PartnerServiceParts{store_, config_, clock, activity_, scheduler, pgp_.get()})),
@@ -157,6 +158,7 @@ Parts::Parts(const Launch& launch, Config config)
   scheduler.add(outbox_);
   scheduler.add(activity_keeper_);
   scheduler.add(credentials_);
+  scheduler.add(audit_keeper_);
   scheduler.add(verification_.usage());
   if (files_) {
     for (DueWork* work : files_->due_work()) scheduler.add(*work);

@@ -27,6 +27,7 @@
 #include "daemon/keys/key_service.h"
 #include "daemon/keys/lifecycle_pass.h"
 #include "daemon/outbox/outbox.h"
+#include "daemon/partners/audit_keeper.h"
 #include "daemon/partners/broker_server.h"
 #include "daemon/partners/partner_service.h"
 #include "daemon/scheduler/leadership.h"
@@ -75,6 +76,7 @@ class Parts {
   AccessTokens access_tokens_;
   AdminService admins_;
   BanList bans_;
+  AuditKeeper audit_keeper_;
   // The gateway; empty when it is switched off.
   std::unique_ptr<pgp::Engine> pgp_;
   std::unique_ptr<PartnerService> partners_;

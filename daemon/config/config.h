@@ -199,6 +199,7 @@ struct Config {
     Seconds ban_window{600};
     Seconds ban_time{1800};
     std::vector<std::string> never_ban = {"127.0.0.0/8", "::1/128"};
+    Seconds audit_keep{400 * 86400};
     Seconds taken_memory{60};
     std::uint32_t min_password = 12;
   } gateway;

@@ -212,6 +212,9 @@ void gateway(std::vector<Option>& table) {
       duration(AT(gateway.ban_time), second, Days{365}, live, "How long a ban lasts."),
       list(AT(gateway.never_ban), "IP ranges", ip_range, live,
            "Addresses that are never slowed down or banned."),
+      duration(AT(gateway.audit_keep), Days{1}, Days{36500}, live,
+               "How long the audit of sessions is kept ('sallyportctl audit'): logins, refusals, "
+               "transfers."),
       duration(AT(gateway.taken_memory), Seconds{0}, minutes{10}, live,
                "How long a file that was taken is still shown to clients that ask for it."),
       number(AT(gateway.min_password), 12, 128, live, "The shortest password of a partner."),

@@ -433,7 +433,14 @@ TEST_P(Files, SessionEventsNewestFirst) {
               (std::vector<SessionEvent>{second, event}));
     EXPECT_EQ(list_session_events(unit, {"", {}, at(5)}, 10), (std::vector<SessionEvent>{other}));
     EXPECT_EQ(list_session_events(unit, {"acme", {}, at(5)}, 10), std::vector<SessionEvent>{});
+    EXPECT_EQ(oldest_session_event(unit), at(4));
   });
+  write([&](Unit& unit) { EXPECT_EQ(prune_session_events(unit, at(5)), 1U); });
+  read([&](Unit& unit) {
+    EXPECT_EQ(list_session_events(unit, {}, 10), (std::vector<SessionEvent>{second, event}));
+  });
+  write([&](Unit& unit) { EXPECT_EQ(prune_session_events(unit, at(6)), 2U); });
+  EXPECT_EQ(read(oldest_session_event), std::nullopt);
 }
 
 }  // namespace

@@ -58,6 +58,8 @@ std::vector<Planned> planned() {
       {Sql::given_up_tasks, {}, "PRIMARY"},
       {Sql::list_session_events, {}, "session_event_happened"},
       {Sql::partner_session_events, {}, "session_event_partner"},
+      {Sql::oldest_session_event, {}, "session_event_happened"},
+      {Sql::prune_session_events, {}, "session_event_happened"},
       {Sql::find_partner, {}, "PRIMARY"},
       {Sql::partner_ssh_keys, {}, "ssh_key_partner"},
       {Sql::due_ssh_keys, {}, "ssh_key_due"},

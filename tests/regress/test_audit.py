@@ -214,3 +214,14 @@ def test_a_bad_signature_and_too_many_connections_are_refusals_too(gate, strange
     stranger.refusal("crowd", "too_many_connections", fingerprint(f"{gate.env['SFTP_KEY']}.pub"))
     for made in open_ones:
         made.close()
+
+
+def test_it_is_kept_for_as_long_as_the_policy_says(make_instance):
+    gate = make_instance("--option", 'gateway.audit_keep="2d"')
+    session(gate, lambda: gate.sftp("ls /"))
+    gate.advance("47h")
+    assert [row["event_name"] for row in events(gate)] == ["login", "logout"]
+    session(gate, lambda: gate.sftp("ls /"))
+    gate.advance("25h")
+    assert [row["event_name"] for row in events(gate)] == ["login", "logout"], "those of yesterday"
+    assert len(logged(gate, "audit.pruned", "removed 2 rows ")) == 1
