@@ -46,22 +46,33 @@ bool Quota::worth_a_report() const {
   const std::uint64_t bytes =
       std::clamp(bytes_left_ / part_of_what_is_left, least_bytes_told, report_every_bytes);
   const std::uint64_t files = std::max<std::uint64_t>(files_left_ / part_of_what_is_left, 1);
-  return since(bytes_since_) >= bytes || since(files_since_) >= files;
+  return since(bytes_since_) >= bytes || since(files_since_) >= files || bytes_freed_ >= bytes ||
+         files_freed_ >= files;
 }
 
-void Quota::give(std::uint64_t bytes, std::uint64_t files) {
+void Quota::take_back(std::uint64_t bytes, std::uint64_t files) {
   bytes_since_ -= static_cast<std::int64_t>(bytes);
   files_since_ -= static_cast<std::int64_t>(files);
 }
 
+void Quota::give(std::uint64_t bytes, std::uint64_t files) {
+  take_back(bytes, files);
+  bytes_freed_ += bytes;
+  files_freed_ += files;
+  due_ = due_ || (limits() && worth_a_report());
+}
+
 void Quota::report() {
-  if (bytes_left_ == unlimited && files_left_ == unlimited && bytes_since_ == 0 &&
-      files_since_ == 0)
-    return;
-  const auto answer =
-      broker_.ask<UsageAnswer>(UsageReport{bytes_since_, files_since_}, answer_deadline);
+  due_ = false;
+  if (!limits() && bytes_since_ == 0 && files_since_ == 0) return;
+  const Held held = held_ ? held_() : Held{};
+  const bool freed = bytes_freed_ != 0 || files_freed_ != 0;
+  const auto answer = broker_.ask<UsageAnswer>(
+      UsageReport{bytes_since_, files_since_, held.bytes, held.files, freed}, answer_deadline);
   bytes_since_ = 0;
   files_since_ = 0;
+  bytes_freed_ = 0;
+  files_freed_ = 0;
   bytes_left_ = answer.bytes_left;
   files_left_ = answer.files_left;
 }

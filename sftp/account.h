@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string_view>
+#include <utility>
 
 #include "sftp/broker.h"
 
@@ -26,11 +28,26 @@ class Quota {
         bytes_left_(limits.quota_bytes_left),
         files_left_(limits.quota_files_left) {}
 
+  struct Held {
+    std::uint64_t bytes = 0;
+    std::uint64_t files = 0;
+  };
+  /// What files without a name this session has open, asked for each report. Empty: none.
+  void count_held_by(std::function<Held()> count) { held_ = std::move(count); }
+
   /// True if `bytes` and `files` more are allowed; they are counted then.
   [[nodiscard]] bool take(std::uint64_t bytes, std::uint64_t files);
+  /// What was taken and is not needed after all.
+  void take_back(std::uint64_t bytes, std::uint64_t files);
+  /// What lost its name: others may have it open, and are asked when the daemon hears of it.
   void give(std::uint64_t bytes, std::uint64_t files);
-  /// Tells the daemon what has changed since the last report.
+  /// Something without a name was closed.
+  void held_less() { due_ = true; }
+  /// There is something to report that does not wait until more is taken.
+  [[nodiscard]] bool due() const { return due_; }
+  /// Tells the daemon what has changed since the last report, and what is held.
   void report();
+  [[nodiscard]] bool limits() const { return bytes_left_ != unlimited || files_left_ != unlimited; }
   [[nodiscard]] std::uint64_t bytes_left() const;
   [[nodiscard]] std::uint64_t files_left() const;
   [[nodiscard]] bool limits_bytes() const { return bytes_left_ != unlimited; }
@@ -44,6 +61,10 @@ class Quota {
   std::uint64_t files_left_;
   std::int64_t bytes_since_ = 0;  ///< what happened since then
   std::int64_t files_since_ = 0;
+  std::uint64_t bytes_freed_ = 0;  ///< of that, whatever was added meanwhile
+  std::uint64_t files_freed_ = 0;
+  bool due_ = false;
+  std::function<Held()> held_;
 };
 
 /// A token bucket of one second.

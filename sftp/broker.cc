@@ -230,6 +230,10 @@ bool BrokerClient::accept_unasked(Received& received) {
     events_ = std::move(received.descriptor);
     return true;
   }
+  if (std::holds_alternative<UsageQuery>(received.envelope.message)) {
+    usage_wanted_ = true;
+    return true;
+  }
   return false;
 }
 

@@ -79,6 +79,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -90,7 +91,7 @@ namespace sallyport::sftp {
 
 /// Goes up with every change of a message. Both programs come from one build, so a difference means
 /// a half-done upgrade: the receiver closes the connection.
-inline constexpr std::uint8_t broker_version = 5;
+inline constexpr std::uint8_t broker_version = 6;
 /// The longest packet. Names and paths of one SFTP request fit many times.
 inline constexpr std::size_t broker_max_packet = 64 * 1024;
 inline constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
@@ -256,12 +257,22 @@ struct TakenAnswer {
 /// The quota: what this session has added (or, negative, freed) since its last report. The daemon
 /// adds it to the partner's usage and answers UsageAnswer: what is left for all of the partner's
 /// sessions. Sent before the session would exceed what it knows to be left, after a sixteenth of
-/// that (64 MiB at most), and at the end. A sweep of the daemon may correct the usage at any time.
-/// What is taken into the spool goes on counting until the daemon says otherwise.
+/// that (64 MiB at most) was added or freed, when it is asked to (UsageQuery), and at the end. A
+/// sweep of the daemon may correct the usage at any time. What is taken into the spool goes on
+/// counting until the daemon says otherwise.
 struct UsageReport {
   std::int64_t bytes = 0;
   std::int64_t files = 0;
+  /// Of files that this session has open and that have no name any more, whoever removed them: all
+  /// of them now. They lie on the disk until they are closed, where no sweep sees them.
+  std::uint64_t held_bytes = 0;
+  std::uint64_t held_files = 0;
+  /// Something lost its name since the last report: other sessions are asked whether they hold it.
+  bool freed = false;
 };
+/// The daemon, unasked: another session of the partner has removed or replaced something, which
+/// this one may have open. It sends a UsageReport when it can.
+struct UsageQuery {};
 struct UsageAnswer {
   std::uint64_t bytes_left = unlimited;
   std::uint64_t files_left = unlimited;
@@ -325,7 +336,7 @@ struct SessionEnd {
 using Message = std::variant<ControlHello, FrontConfig, BanUpdate, RefusalCount, SessionHello,
                              LoginQuery, LoginAnswer, SessionClose, UploadDone, Recorded,
                              TakenQuery, TakenAnswer, UsageReport, UsageAnswer, FileEvent,
-                             LoginFailure, SessionEnd, EventsSocket, EndProcess>;
+                             LoginFailure, SessionEnd, EventsSocket, EndProcess, UsageQuery>;
 
 struct Envelope {
   std::uint32_t id = 0;
@@ -408,6 +419,8 @@ class BrokerClient {
   /// end_sentence() then says why, if it did.
   [[nodiscard]] bool ended();
   [[nodiscard]] const std::string& end_sentence() const noexcept { return end_sentence_; }
+  /// True once after a UsageQuery has come.
+  [[nodiscard]] bool usage_wanted() noexcept { return std::exchange(usage_wanted_, false); }
 
  private:
   void post(std::uint32_t id, const Message& message);
@@ -420,6 +433,7 @@ class BrokerClient {
   std::uint64_t posted_ = 0;
   std::uint32_t next_id_ = 1;
   bool ended_ = false;
+  bool usage_wanted_ = false;
   std::string end_sentence_;
   std::vector<Received> early_;  ///< answers that came while another was waited for
 };

@@ -216,7 +216,11 @@ void walk(auto& a, Is<TakenAnswer> auto& m) {
 void walk(auto& a, Is<UsageReport> auto& m) {
   a.field(m.bytes);
   a.field(m.files);
+  a.field(m.held_bytes);
+  a.field(m.held_files);
+  a.field(m.freed);
 }
+void walk(auto& /*a*/, Is<UsageQuery> auto& /*m*/) {}
 void walk(auto& a, Is<UsageAnswer> auto& m) {
   a.field(m.bytes_left);
   a.field(m.files_left);

@@ -49,6 +49,8 @@ class Channel {
   [[nodiscard]] bool closed() const;
   /// The connection ends: open uploads become partials.
   void finish();
+  /// Of its session; nothing without one.
+  [[nodiscard]] Quota::Held held() const { return session_ ? session_->held() : Quota::Held{}; }
 
  private:
   std::uint32_t on_data(std::span<const std::uint8_t> data);

@@ -220,6 +220,15 @@ class Connection {
           return 0;
         },
         &daemon_spoke_);
+    context_->quota.count_held_by([this] {
+      Quota::Held all;
+      for (const auto& channel : channels_) {
+        const Quota::Held held = channel->held();
+        all.bytes += held.bytes;
+        all.files += held.files;
+      }
+      return all;
+    });
     context_->leave = [this] {
       for (const auto& channel : channels_) channel->finish();
       say_goodbye("failed");

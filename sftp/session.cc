@@ -271,7 +271,26 @@ void Session::reply_handle(Request& request, const Handle& handle) {
   replies_.handle(request.id, {reinterpret_cast<const char*>(words), sizeof(words)});
 }
 
+Quota::Held Session::held() const {
+  Quota::Held held;
+  struct stat status {};
+  for (const auto& handle : handles_) {
+    if (handle->kind != Handle::Kind::file || !nameless(*handle, status)) continue;
+    held.bytes += static_cast<std::uint64_t>(status.st_size);
+    ++held.files;
+  }
+  return held;
+}
+
+// What we put into /Outgoing never counted.
+bool Session::nameless(const Handle& handle, struct stat& status) {
+  return handle.fd && handle.path.area() != Area::outgoing &&
+         ::fstat(handle.fd.get(), &status) == 0 && status.st_nlink == 0;
+}
+
 void Session::release(Handle& handle) {
+  struct stat status {};
+  if (context_.quota.limits() && nameless(handle, status)) context_.quota.held_less();
   if (handle.fd && context_.closing.size() < most_closing)
     context_.closing.push_back(std::move(handle.fd));
   const std::uint32_t generation = handle.generation;

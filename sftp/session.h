@@ -73,6 +73,7 @@ struct SessionContext {
   void after_answers() {
     broker.send_reports();
     closing.clear();
+    if (quota.due() || broker.usage_wanted()) quota.report();
   }
 
   BrokerClient& broker;
@@ -118,6 +119,8 @@ class Session {
   [[nodiscard]] const ReplyBuffer& replies() const { return replies_; }
   /// The peer is gone or done: closes all handles, with what that means for uploads.
   void finish();
+  /// What the quota does not find on the disk, for it has no name.
+  [[nodiscard]] Quota::Held held() const;
 
  private:
   static constexpr std::size_t enough_replies = 512 * 1024;
@@ -178,6 +181,8 @@ class Session {
   [[nodiscard]] Handle* new_handle(Request& request, Handle::Kind kind, const VirtualPath& path);
   void reply_handle(Request& request, const Handle& handle);
   void release(Handle& handle);
+  /// An open file that was removed or replaced; `status` is its then.
+  [[nodiscard]] static bool nameless(const Handle& handle, struct stat& status);
   [[nodiscard]] Attributes shown(const VirtualPath& path, std::size_t depth,
                                  const struct stat& status) const;
   void tell(FileEventKind kind, const VirtualPath& path, std::uint64_t bytes = 0,

@@ -76,7 +76,7 @@ void Session::open_existing_or_new(Request& request, const VirtualPath& path, st
                                            counted ? mode : 0, &status);
   }
   const int error = errno;
-  if (counted && !is_new) context_.quota.give(0, 1);
+  if (counted && !is_new) context_.quota.take_back(0, 1);
   if (handle == nullptr) return;
   if (!handle->fd) {
     release(*handle);
@@ -225,7 +225,7 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
   const int error = errno;
   // What could not be written at all, far behind the end, makes the file no longer.
   const std::uint64_t reached = done > 0 ? std::max(length, offset + done) : length;
-  if (end > length) context_.quota.give(end - reached, 0);
+  if (end > length) context_.quota.take_back(end - reached, 0);
   length = reached;
   handle.bytes_written += done;
   context_.counters.bytes_received += done;
@@ -266,7 +266,7 @@ bool Session::resize(Handle& handle, std::uint64_t size, std::string_view& why) 
     }
   }
   if (::ftruncate(handle.descriptor(), static_cast<off_t>(size)) != 0) {
-    if (size > length) context_.quota.give(size - length, 0);
+    if (size > length) context_.quota.take_back(size - length, 0);
     return false;
   }
   if (size < length) context_.quota.give(length - size, 0);

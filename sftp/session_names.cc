@@ -237,7 +237,7 @@ void Session::mkdir(Request& request) {
                           : mode_t{0770};
   if (!context_.tree.make_directory(*path, mode)) {
     const int error = errno;
-    context_.quota.give(0, 1);
+    context_.quota.take_back(0, 1);
     return reply_errno(request, error);
   }
   tell(FileEventKind::make_directory, *path);

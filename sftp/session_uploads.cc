@@ -81,7 +81,7 @@ void Session::open_upload(Request& request, const VirtualPath& path, std::uint32
 
   Handle* handle = new_handle(request, Handle::Kind::upload, path);
   if (handle == nullptr) {
-    if (!resumes) context_.quota.give(0, 1);
+    if (!resumes) context_.quota.take_back(0, 1);
     return;
   }
   // The folder must be there: a staging file does not show whether it is.
@@ -92,7 +92,7 @@ void Session::open_upload(Request& request, const VirtualPath& path, std::uint32
   if (!handle->upload) {
     const int error = errno;
     release(*handle);
-    if (!resumes) context_.quota.give(0, 1);
+    if (!resumes) context_.quota.take_back(0, 1);
     return reply_errno(request, error);
   }
   handle->readable = (flags & open_flag::read) != 0;

@@ -185,23 +185,45 @@ void BrokerServer::Impl::on_taken(const ConnectionPtr& connection, std::uint32_t
 
 void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t id,
                                   const sftp::UsageReport& report) {
+  const std::string& partner = connection->peer.partner;
+  // No session adds, frees or holds more than this; sums of more would overflow.
+  constexpr std::int64_t most = std::int64_t{1} << 50;
+  constexpr auto most_held = static_cast<std::uint64_t>(most);
+  hold(connection,
+       {std::min(report.held_bytes, most_held), std::min(report.held_files, most_held)});
   sftp::UsageAnswer reply;
   try {
-    // No session adds or frees more than this; sums of more would overflow.
-    constexpr std::int64_t most = std::int64_t{1} << 53;
     const QuotaLeft left =
-        usage_.left(connection->peer.partner, connection->policy,
-                    std::clamp(report.bytes, -most, most), std::clamp(report.files, -most, most));
+        usage_.left(partner, connection->policy, std::clamp(report.bytes, -most, most),
+                    std::clamp(report.files, -most, most));
     reply.bytes_left = left.bytes;
     reply.files_left = left.files;
   } catch (const base::Error& error) {
-    base::log_error("sftp.quota", {{"partner", connection->peer.partner}},
-                    "The quota of {} cannot be measured: {}", connection->peer.partner,
-                    error.what());
+    base::log_error("sftp.quota", {{"partner", partner}}, "The quota of {} cannot be measured: {}",
+                    partner, error.what());
     reply.bytes_left = 0;
     reply.files_left = 0;
   }
   answer(connection, id, reply);
+  if (report.freed) ask_what_is_held(*connection);
+}
+
+void BrokerServer::Impl::hold(const ConnectionPtr& connection, const Usage& held) {
+  usage_.holds(connection->peer.partner, connection->session_id, held);
+  const std::lock_guard lock(mutex_);
+  // It has ended meanwhile, and with it what it held.
+  if (connection->gone) usage_.holds(connection->peer.partner, connection->session_id, {});
+}
+
+// Of the partner's other sessions. One whose socket is full has not taken what it was asked before.
+void BrokerServer::Impl::ask_what_is_held(const BrokerConnection& freed_by) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [fd, other] : connections_) {
+    if (other.get() == &freed_by || !other->logged_in ||
+        other->peer.partner != freed_by.peer.partner)
+      continue;
+    static_cast<void>(sftp::send_message(fd, 0, sftp::UsageQuery{}));
+  }
 }
 
 void BrokerServer::Impl::on_end(const ConnectionPtr& connection, const sftp::SessionEnd& end) {

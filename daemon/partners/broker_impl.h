@@ -161,6 +161,8 @@ class BrokerServer::Impl {
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);
   void on_usage(const ConnectionPtr& connection, std::uint32_t id, const sftp::UsageReport& report);
+  void hold(const ConnectionPtr& connection, const Usage& held);
+  void ask_what_is_held(const BrokerConnection& freed_by);
   void on_end(const ConnectionPtr& connection, const sftp::SessionEnd& end);
   /// What a session left behind becomes partials.
   void recover(const std::string& partner, const std::string& session_id, const SessionPeer& peer);

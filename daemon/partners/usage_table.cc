@@ -37,7 +37,22 @@ QuotaLeft UsageTable::left(const std::string& partner, const PartnerPolicy& poli
   if (measures) measure(partner, now);
   const std::lock_guard lock(mutex_);
   const Known& known = known_[partner];
-  return {left_of(policy.quota_bytes, known.bytes), left_of(policy.quota_files, known.files)};
+  std::int64_t bytes = known.bytes;
+  std::int64_t files = known.files;
+  for (const auto& [session, held] : known.held) {
+    bytes += static_cast<std::int64_t>(held.bytes);
+    files += static_cast<std::int64_t>(held.files);
+  }
+  return {left_of(policy.quota_bytes, bytes), left_of(policy.quota_files, files)};
+}
+
+void UsageTable::holds(const std::string& partner, const std::string& session, const Usage& held) {
+  const std::lock_guard lock(mutex_);
+  if (held.bytes != 0 || held.files != 0) {
+    known_[partner].held[session] = held;
+  } else if (const auto known = known_.find(partner); known != known_.end()) {
+    known->second.held.erase(session);
+  }
 }
 
 // What is on disk holds what is being reported.

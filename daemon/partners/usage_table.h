@@ -1,5 +1,6 @@
 // How much of its quota each partner uses: measured on disk now and then, kept up to date in
-// between by what sessions report. Partners without a quota are never measured.
+// between by what sessions report, and what sessions have open that has no name any more, which no
+// measuring finds. Partners without a quota are never measured.
 //
 // Thread-safe; measuring walks the partner's folders and is left to the thread of one
 // caller; others go on with what was known before (at first: that nothing is used).
@@ -32,6 +33,8 @@ class UsageTable {
   /// Adds what a session reports (0 at login) and returns what is left of the policy's quota.
   [[nodiscard]] QuotaLeft left(const std::string& partner, const PartnerPolicy& policy,
                                std::int64_t more_bytes, std::int64_t more_files);
+  /// What a session holds now, instead of what it said before.
+  void holds(const std::string& partner, const std::string& session, const Usage& held);
 
  private:
   struct Known {
@@ -39,6 +42,7 @@ class UsageTable {
     std::int64_t files = 0;
     std::optional<std::chrono::steady_clock::time_point> measured;
     bool being_measured = false;
+    std::map<std::string, Usage> held;  ///< by sessions that hold anything
   };
   void measure(const std::string& partner, std::chrono::steady_clock::time_point now);
 

@@ -222,6 +222,38 @@ def test_a_quota_that_is_full(instance, connect):
     assert "quota" in refused.value.message.lower()
 
 
+def test_a_removed_file_counts_for_as_long_as_anybody_has_it_open(instance, connect):
+    key = add_partner(instance, "holder", quota_bytes="1 MiB")
+    wires = [connect(login=False).login("holder", key) for _ in range(2)]
+    holds, removes = (wire.sftp() for wire in wires)
+
+    def fill(name):
+        """How much was taken."""
+        handle, written = removes.open(name, F_WRITE | F_CREAT | F_TRUNC), 0
+        try:
+            while written < 800_000:
+                removes.write(handle, written, b"x" * 32_000)
+                written += 32_000
+        except Status as refused:
+            assert "quota" in refused.message.lower()
+        removes.close(handle)
+        return written
+
+    for ends in (False, True):
+        assert fill("/Shared/large") == 800_000
+        handle = holds.open("/Shared/large", F_READ)
+        removes.ask(REMOVE, "/Shared/large")
+        taken = fill("/Shared/beside")
+        assert taken < 400_000, "what is left beside it, and a sixteenth that is told late"
+        removes.ask(REMOVE, "/Shared/beside")
+        if ends:
+            wires[0].close()
+        else:
+            holds.close(handle)
+        wait_for("what was held to be free again", lambda: fill("/Shared/beside") == 800_000)
+        removes.ask(REMOVE, "/Shared/beside")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_disk_that_is_full(others_are_served_and_nothing_stays):
     directory = pathlib.Path(tempfile.mkdtemp(prefix="sp-"))

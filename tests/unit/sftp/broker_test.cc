@@ -39,8 +39,10 @@ std::vector<Message> samples() {
   done.in_spool = true;
   done.duration_ms = 9;
   done.modified = -1;
-  ControlHello hello{
-      42, "1.0", {"0.0.0.0:22"}, {{"ssh-ed25519", "SHA256:a", "MD5:b", "ssh-ed25519 AAAA", true}}};
+  ControlHello hello{42,
+                     "1.0",
+                     {"0.0.0.0:22"},
+                     {{"ssh-ed25519", "SHA256:a", "MD5:b", "ssh-ed25519 AAAA", true}}};
   return {hello,
           FrontConfig{},
           BanUpdate{true, {{"192.0.2.1", 5}, {"2001:db8::/64", 0}}},
@@ -53,13 +55,14 @@ std::vector<Message> samples() {
           Recorded{Status::refused, "no"},
           TakenQuery{"/Incoming/a", 5, true, 7},
           TakenAnswer{true, 1, 2},
-          UsageReport{-5, 6},
+          UsageReport{-5, 6, 7, 8, true},
           UsageAnswer{},
           FileEvent{},
           LoginFailure{"u", "r"},
           SessionEnd{},
           EventsSocket{},
-          EndProcess{4711}};
+          EndProcess{4711},
+          UsageQuery{}};
 }
 
 TEST(BrokerCodec, EveryMessageComesBackAsItWas) {
@@ -251,6 +254,39 @@ TEST(Quota, AsksTheDaemonBeforeItRefuses) {
   EXPECT_EQ(reports[0].bytes, 50);
   EXPECT_EQ(reports[0].files, 1);
   EXPECT_EQ(reports[1].bytes, 0);
+}
+
+TEST(Quota, TellsOfWhatIsFreedThoughAsMuchIsTaken) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  SessionLimits limits;
+  limits.quota_bytes_left = 1 << 20;
+  Quota quota(client, limits);
+  quota.count_held_by([] { return Quota::Held{11, 2}; });
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_FALSE(quota.due());
+    EXPECT_TRUE(quota.take(30 << 10, 0));
+    quota.take_back(1 << 10, 0);
+    quota.give(29 << 10, 0);
+  }
+  EXPECT_TRUE(quota.due()) << "a sixteenth has lost its name, and others may have it open";
+  UsageReport report;
+  std::thread daemon([&report, socket = theirs.get()] {
+    (void)send_message(socket, 0, UsageQuery{});
+    const Received received = receive_message(socket);
+    report = std::get<UsageReport>(received.envelope.message);
+    (void)send_message(socket, received.envelope.id, UsageAnswer{5, 5});
+  });
+  quota.report();
+  daemon.join();
+  EXPECT_FALSE(quota.due());
+  EXPECT_EQ(report.bytes, 0);
+  EXPECT_EQ(report.held_bytes, 11U);
+  EXPECT_EQ(report.held_files, 2U);
+  EXPECT_TRUE(report.freed);
+  EXPECT_EQ(quota.bytes_left(), 5U);
+  EXPECT_TRUE(client.usage_wanted()) << "asked while it waited";
+  EXPECT_FALSE(client.usage_wanted());
 }
 
 TEST(Quota, TellsOfASixteenthOfWhatIsLeft) {

@@ -47,5 +47,40 @@ TEST_F(SessionTest, NothingIsFreedTwice) {
   EXPECT_EQ(put("/Shared/b", "123").text, Quota::no_more_bytes);
 }
 
+TEST_F(SessionTest, WhatIsOpenCountsWithoutItsName) {
+  const std::string large(100'000, 'x');
+  broker_->settings.limits.quota_bytes_left = 250'000;
+  start();
+  context_->quota.count_held_by([this] { return session_->held(); });
+  ASSERT_EQ(put("/Shared/removed", large).code, Code::ok);
+  ASSERT_EQ(put("/Shared/replaced", large).code, Code::ok);
+  const std::string removed = open("/Shared/removed", open_flag::read).text;
+  const std::string replaced = open("/Shared/replaced", open_flag::read).text;
+  ASSERT_EQ(put("/Shared/new", "new").code, Code::ok);
+  EXPECT_EQ(session_->held().files, 0U);
+  ASSERT_EQ(by_path(Type::remove, "/Shared/removed").code, Code::ok);
+  ASSERT_EQ(posix_rename("/Shared/new", "/Shared/replaced").code, Code::ok);
+  EXPECT_EQ(session_->held().bytes, 200'000U);
+  EXPECT_EQ(session_->held().files, 2U);
+  EXPECT_EQ(put("/Shared/again", large).text, Quota::no_more_bytes);
+  EXPECT_EQ(read(removed, 0, 10).text, "xxxxxxxxxx") << "who has it open goes on";
+  ASSERT_EQ(by_handle(Type::close, removed).code, Code::ok);
+  EXPECT_EQ(put("/Shared/again", large).code, Code::ok);
+  EXPECT_EQ(put("/Shared/more", large).text, Quota::no_more_bytes);
+  ASSERT_EQ(by_handle(Type::close, replaced).code, Code::ok);
+  EXPECT_EQ(put("/Shared/more", large).code, Code::ok);
+  EXPECT_EQ(session_->held().files, 0U);
+}
+
+TEST_F(SessionTest, WhatWePutIntoOutgoingCountsForNobody) {
+  broker_->settings.limits.quota_bytes_left = 250'000;
+  base::write_file_durably(host("tree/Outgoing/Orders/ours"), std::string(100'000, 'x'));
+  start();
+  const std::string handle = open("/Outgoing/Orders/ours", open_flag::read).text;
+  ASSERT_EQ(by_path(Type::remove, "/Outgoing/Orders/ours").code, Code::ok);
+  EXPECT_EQ(session_->held().files, 0U);
+  EXPECT_EQ(by_handle(Type::close, handle).code, Code::ok);
+}
+
 }  // namespace
 }  // namespace sallyport::sftp

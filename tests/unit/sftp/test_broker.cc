@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -153,7 +154,12 @@ void TestBroker::answer(int socket, const Envelope& envelope) {
     };
     use(limits.quota_bytes_left, usage->bytes);
     use(limits.quota_files_left, usage->files);
-    (void)send_message(socket, id, UsageAnswer{limits.quota_bytes_left, limits.quota_files_left});
+    const auto beside = [](std::uint64_t left, std::uint64_t held) {
+      return left == unlimited ? left : left - std::min(left, held);
+    };
+    (void)send_message(socket, id,
+                       UsageAnswer{beside(limits.quota_bytes_left, usage->held_bytes),
+                                   beside(limits.quota_files_left, usage->held_files)});
   } else if (id != 0) {
     (void)send_message(socket, id, Recorded{Status::ok, ""});
   }

@@ -2,11 +2,13 @@
 // anyway.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <thread>
 #include <vector>
 
 #include "base/file_io.h"
@@ -29,7 +31,8 @@ TEST_F(BrokerTest, NoSessionPassesItselfOffAsTheParent) {
   EXPECT_TRUE(
       std::holds_alternative<sftp::FrontConfig>(control.finish(0, patience).envelope.message));
   sftp::ControlHello forged;
-  forged.host_keys = {{"ssh-ed25519", "SHA256:mallory", "MD5:00", "ssh-ed25519 BBBB", false}};
+  forged.host_keys = {
+      {"ssh-ed25519", "SHA256:mallory", "MD5:00", "ssh-ed25519 BBBB", false}};
   // After a login, before one, and as the first thing that it says.
   auto in = logged_in();
   auto out = session();
@@ -238,6 +241,34 @@ TEST_F(BrokerTest, QuotaIsSharedBySessions) {
     const auto left = first->ask<sftp::UsageAnswer>(sftp::UsageReport{most, most}, patience);
     EXPECT_EQ(left.bytes_left, 0U);
   }
+}
+
+TEST_F(BrokerTest, WhatASessionHoldsIsAskedForAndForgottenWithIt) {
+  auto first = logged_in();
+  auto second = logged_in();
+  sftp::UsageReport freed{0, 0, 0, 0, true};
+  EXPECT_EQ(first->ask<sftp::UsageAnswer>(freed, patience).bytes_left, 1000U);
+  pollfd asked{second->fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&asked, 1, 10'000), 1);
+  EXPECT_FALSE(second->ended());
+  EXPECT_TRUE(second->usage_wanted());
+  EXPECT_FALSE(first->ended());
+  EXPECT_FALSE(first->usage_wanted()) << "who frees says what it holds at once";
+  constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+  EXPECT_EQ(second->ask<sftp::UsageAnswer>(sftp::UsageReport{0, 0, most, most, false}, patience)
+                .bytes_left,
+            0U);
+  EXPECT_EQ(
+      second->ask<sftp::UsageAnswer>(sftp::UsageReport{0, 0, 300, 1, false}, patience).bytes_left,
+      700U);
+  const auto left = [&first] {
+    return first->ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience).bytes_left;
+  };
+  EXPECT_EQ(left(), 700U);
+  second.reset();
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (left() != 1000U && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_EQ(left(), 1000U);
 }
 
 TEST_F(BrokerTest, NoFolderIsTooDeepForTheQuota) {

@@ -374,6 +374,23 @@ TEST(Quota, IsMeasuredOnceAndCountedOn) {
   EXPECT_EQ(measured, 1);
 }
 
+TEST(Quota, CountsWhatSessionsHoldUntilTheyDoNot) {
+  UsageTable usage([](const std::string&) { return Usage{100, 2}; });
+  PartnerPolicy policy;
+  policy.quota_bytes = 150;
+  policy.quota_files = 5;
+  usage.holds("acme", "first", {10, 1});
+  usage.holds("acme", "second", {20, 1});
+  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 20U);
+  EXPECT_EQ(usage.left("acme", policy, 0, 0).files, 1U);
+  usage.holds("acme", "first", {15, 1});
+  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 15U) << "instead of what it held before";
+  usage.holds("acme", "first", {});
+  usage.holds("other", "first", {});
+  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 30U);
+  EXPECT_EQ(usage.left("other", policy, 0, 0).bytes, 50U);
+}
+
 TEST(CredentialExpiry, AnnouncesTheTightestAndLooksAgainInTime) {
   const std::vector<Seconds> warnings = {7 * one_day, 2 * one_day};
   const base::Instant end = from_unix(1'800'000'000);
