@@ -39,9 +39,9 @@ void require_keys(const std::filesystem::path& directory) {
 void show_keys(const std::filesystem::path& directory) {
   const HostKeys keys(directory);
   for (const HostKeyLine& key : keys.list()) {
-    std::printf("%s%s\n  %s\n  %s\n  known_hosts: HOST %s\n", key.algorithm.c_str(),
-                key.staged ? " (staged, not in use yet)" : "", key.sha256.c_str(), key.md5.c_str(),
-                key.public_line.c_str());
+    std::printf("%s%s\n  %s\n  %s\n  known_hosts: HOST %s\n  DNS: HOST IN SSHFP %s\n",
+                key.algorithm.c_str(), key.staged ? " (staged, not in use yet)" : "",
+                key.sha256.c_str(), key.md5.c_str(), key.public_line.c_str(), key.sshfp.c_str());
   }
 }
 
@@ -116,8 +116,9 @@ int run_app(int argc, char** argv) {
                                                 {"info", base::Severity::info},
                                                 {"debug", base::Severity::debug}}));
   auto* keys = app.add_option_group("instead of serving");
-  keys->add_flag("--show-host-keys", show,
-                 "list the host keys: SHA256 and MD5 fingerprints, known_hosts lines");
+  keys->add_flag(
+      "--show-host-keys", show,
+      "list the host keys: SHA256 and MD5 fingerprints, known_hosts lines, SSHFP records");
   keys->add_flag("--stage-host-keys", stage,
                  "make a second set, which is announced but not used yet");
   keys->add_flag("--activate-host-keys", activate,

@@ -103,6 +103,7 @@ struct HostKeyLine {
   std::string sha256;       ///< "SHA256:..." as OpenSSH prints it
   std::string md5;          ///< "MD5:aa:bb:..."
   std::string public_line;  ///< "ssh-ed25519 AAAA...": for known_hosts, the host goes in front
+  std::string sshfp;        ///< "4 2 0a1b...": for DNS, SHA-256 (RFC 4255, 6594, 7479)
   bool staged = false;      ///< of the second set, which is not offered yet
 };
 

@@ -113,6 +113,7 @@ void walk(auto& a, Is<HostKeyLine> auto& m) {
   a.field(m.sha256);
   a.field(m.md5);
   a.field(m.public_line);
+  a.field(m.sshfp);
   a.field(m.staged);
 }
 void walk(auto& a, Is<ControlHello> auto& m) {

@@ -4,10 +4,12 @@
 #include <libssh/server.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "base/bytes.h"
@@ -26,9 +28,10 @@ struct Kind {
   ssh_keytypes_e type;
   int bits;
   const char* file;
+  const char* sshfp;  ///< its number in DNS, and SHA-256's
 };
-constexpr std::array kinds{Kind{SSH_KEYTYPE_ED25519, 0, "ssh_host_ed25519_key"},
-                           Kind{SSH_KEYTYPE_RSA, 3072, "ssh_host_rsa_key"}};
+constexpr std::array kinds{Kind{SSH_KEYTYPE_ED25519, 0, "ssh_host_ed25519_key", "4 2 "},
+                           Kind{SSH_KEYTYPE_RSA, 3072, "ssh_host_rsa_key", "1 2 "}};
 
 void make_set(const fs::path& directory) {
   base::make_directories(directory, 0700);
@@ -114,10 +117,14 @@ HostKeyLine describe(ssh_key key, bool staged) {
   HostKeyLine line;
   line.staged = staged;
   line.algorithm = ssh_key_type_to_char(ssh_key_type(key));
-  const auto fingerprint = [key](ssh_publickey_hash_type type) {
+  const auto kind = std::find_if(kinds.begin(), kinds.end(),
+                                 [key](const Kind& one) { return one.type == ssh_key_type(key); });
+  const auto fingerprint = [&](ssh_publickey_hash_type type) {
     unsigned char* hash = nullptr;
     std::size_t length = 0;
     if (ssh_get_publickey_hash(key, type, &hash, &length) != 0) return std::string();
+    if (type == SSH_PUBLICKEY_HASH_SHA256 && kind != kinds.end())
+      line.sshfp = kind->sshfp + base::to_hex({hash, length});
     char* text = ssh_get_fingerprint_hash(type, hash, length);
     std::string result = text == nullptr ? "" : text;
     ssh_string_free_char(text);

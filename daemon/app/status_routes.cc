@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/partners/sheet.h"
 #include "store/notices.h"
 
 namespace sallyport::daemon {
@@ -113,10 +114,14 @@ Response host_keys(const StatusParts& parts) {
                              {"sha256", key.sha256},
                              {"md5", key.md5},
                              {"publicLine", key.public_line},
+                             {"sshfp", key.sshfp},
                              {"staged", key.staged}}));
     }
   }
-  return json_response(200, Json::object({{"items", all}}));
+  const auto config = parts.config.get();
+  return json_response(200, Json::object({{"host", public_host(*config)},
+                                          {"port", config->gateway.public_port},
+                                          {"items", all}}));
 }
 
 Response advance(const StatusParts& parts, const Request& request) {

@@ -154,12 +154,29 @@ void add_sessions(Command app, Context& context) {
   });
 }
 
+// For files: staged keys too, which clients are to know before they are in use.
+void print_host_keys(const Json& answer, bool for_dns, Context& context) {
+  const std::string host = text_of(answer["host"]);
+  const std::int64_t port = number_of(answer["port"]);
+  const std::string known = port == 22 ? host : fmt::format("[{}]:{}", host, port);
+  for (const Json& one : items_of(answer["items"])) {
+    context.line(for_dns ? fmt::format("{}. IN SSHFP {}", host, text_of(one["sshfp"]))
+                         : known + " " + text_of(one["publicLine"]));
+  }
+}
+
 void add_host_keys(Command app, Context& context) {
   auto keys = app.add_subcommand("host-keys", "The SFTP server's host keys and fingerprints");
-  keys.callback([&context] {
+  const auto form = std::make_shared<std::string>("table");
+  keys.add_option("--format", *form,
+                  "A table; lines for a known_hosts file; SSHFP records for DNS (SHA-256)")
+      .one_of({"table", "known-hosts", "sshfp"})
+      .show_default();
+  keys.callback([form, &context] {
     const Reply reply = context.get("/admin/host-keys");
     if (context.print_json(reply)) return;
     const Json answer = parse_json(reply.body);
+    if (*form != "table") return print_host_keys(answer, *form == "sshfp", context);
     Table table({"ALGORITHM", "SHA256", "MD5", ""});
     for (const Json& one : items_of(answer["items"])) {
       table.add({text_of(one["algorithm"]), text_of(one["sha256"]), text_of(one["md5"]),

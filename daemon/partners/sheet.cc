@@ -395,12 +395,13 @@ std::string as_html(const Document& document) {
          body + "</body>\n</html>\n";
 }
 
-std::string host_name() {
+}  // namespace
+
+std::string public_host(const Config& config) {
+  if (!config.gateway.public_host.empty()) return config.gateway.public_host;
   std::array<char, 256> buffer{};
   return ::gethostname(buffer.data(), buffer.size() - 1) == 0 ? buffer.data() : "localhost";
 }
-
-}  // namespace
 
 std::string render_sheet(const SheetFacts& facts, SheetFormat format) {
   Document document;
@@ -435,7 +436,7 @@ void add_sheet_route(Router& router, PartnerService& partners, const LiveConfig&
                                              policy_for(*now, facts.partner.partner, object));
              }
              facts.organization = now->organization;
-             facts.host = now->gateway.public_host.empty() ? host_name() : now->gateway.public_host;
+             facts.host = public_host(*now);
              facts.port = now->gateway.public_port;
              facts.addresses = now->gateway.public_addresses;
              facts.own_keys = partners.own_keys();

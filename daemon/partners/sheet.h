@@ -35,6 +35,9 @@ struct SheetFacts {
 
 enum class SheetFormat { text, markdown, html };
 
+/// What partners call this machine: gateway.public_host, or the name that it has itself.
+[[nodiscard]] std::string public_host(const Config& config);
+
 [[nodiscard]] std::string render_sheet(const SheetFacts& facts, SheetFormat format);
 
 /// GET /rest/organizations/{org}/partners/{name}/sheet?format=text|markdown|html

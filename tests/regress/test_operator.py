@@ -210,6 +210,14 @@ def test_host_keys_change_as_the_operators_page_says(make_instance):
     listed = lambda: {(k["algorithm"], k["sha256"], k["staged"]) for k in instance.items("host-keys")}
     first = listed()
     assert {a for a, _, _ in first} == {"ssh-ed25519", "ssh-rsa"} and not any(s for _, _, s in first)
+    known, records = (instance.ctl("host-keys", "--format", form).splitlines() for form in ("known-hosts", "sshfp"))
+    host = known[0].split()[0].lstrip("[").partition("]")[0]
+    for line in known:
+        (directory / "one.pub").write_text(line.split(" ", 1)[1])
+        of_openssh = run("ssh-keygen", "-r", f"{host}.", "-f", directory / "one.pub").stdout.splitlines()
+        assert [record for record in of_openssh if record in records], (of_openssh, records)
+    (directory / "one.pub").unlink()
+    assert len(records) == 2 and all(record.split()[-1] in front("--show-host-keys").stdout for record in records)
     refused = front("--activate-host-keys")
     assert refused.returncode == 1 and "--stage-host-keys makes one" in refused.stderr
     assert front("--stage-host-keys").returncode == 0

@@ -42,7 +42,7 @@ std::vector<Message> samples() {
   ControlHello hello{42,
                      "1.0",
                      {"0.0.0.0:22"},
-                     {{"ssh-ed25519", "SHA256:a", "MD5:b", "ssh-ed25519 AAAA", true}}};
+                     {{"ssh-ed25519", "SHA256:a", "MD5:b", "ssh-ed25519 AAAA", "4 2 00", true}}};
   return {hello,
           FrontConfig{},
           BanUpdate{true, {{"192.0.2.1", 5}, {"2001:db8::/64", 0}}},

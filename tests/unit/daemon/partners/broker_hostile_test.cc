@@ -26,13 +26,13 @@ using test::patience;
 TEST_F(BrokerTest, NoSessionPassesItselfOffAsTheParent) {
   sftp::BrokerClient control(config_->get()->gateway.broker_socket);
   sftp::ControlHello real;
-  real.host_keys = {{"ssh-ed25519", "SHA256:ours", "MD5:00", "ssh-ed25519 AAAA", false}};
+  real.host_keys = {{"ssh-ed25519", "SHA256:ours", "MD5:00", "ssh-ed25519 AAAA", "4 2 00", false}};
   control.send(real);
   EXPECT_TRUE(
       std::holds_alternative<sftp::FrontConfig>(control.finish(0, patience).envelope.message));
   sftp::ControlHello forged;
   forged.host_keys = {
-      {"ssh-ed25519", "SHA256:mallory", "MD5:00", "ssh-ed25519 BBBB", false}};
+      {"ssh-ed25519", "SHA256:mallory", "MD5:00", "ssh-ed25519 BBBB", "4 2 11", false}};
   // After a login, before one, and as the first thing that it says.
   auto in = logged_in();
   auto out = session();
