@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ctime>
+#include <utility>
 
 namespace sallyport::sftp {
 namespace {
@@ -14,6 +16,15 @@ constexpr std::uint64_t least_bytes_told = 64 * 1024;
 // Counting a large folder takes the daemon a while, and so does a busy disk: no reason to lose an
 // upload.
 constexpr std::chrono::seconds answer_deadline{60};
+
+// Sessions say within a millisecond what they hold, unless they are at work: half a second for
+// that.
+constexpr timespec between_waits{0, 20'000'000};
+constexpr int most_waits = 25;
+
+std::uint64_t added(std::int64_t count) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(count, 0));
+}
 
 // What is left of `left` when `since` more (or fewer) are used; unlimited stays unlimited.
 std::uint64_t remaining(std::uint64_t left, std::int64_t since) {
@@ -29,25 +40,26 @@ bool Quota::fits(std::uint64_t bytes, std::uint64_t files) const {
 }
 
 bool Quota::take(std::uint64_t bytes, std::uint64_t files) {
-  if (!fits(bytes, files)) {
-    report();  // other sessions may have freed some
-    if (!fits(bytes, files)) return false;
+  for (int tries = 0;; ++tries) {
+    if (!fits(bytes, files)) report();  // other sessions may have freed some
+    if (fits(bytes, files)) {
+      bytes_since_ += static_cast<std::int64_t>(bytes);
+      files_since_ += static_cast<std::int64_t>(files);
+      if (!worth_a_report(added(bytes_since_), added(files_since_)) || send_report(false))
+        return true;
+      // Others have taken what was left a moment ago.
+      take_back(bytes, files);
+      report();  // or what is taken back would look as if it was left
+    }
+    if (!settles_ || tries == most_waits) return false;
+    (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &between_waits, nullptr);
   }
-  bytes_since_ += static_cast<std::int64_t>(bytes);
-  files_since_ += static_cast<std::int64_t>(files);
-  if (worth_a_report()) report();
-  return true;
 }
 
-bool Quota::worth_a_report() const {
-  const auto since = [](std::int64_t count) {
-    return static_cast<std::uint64_t>(std::max<std::int64_t>(count, 0));
-  };
-  const std::uint64_t bytes =
-      std::clamp(bytes_left_ / part_of_what_is_left, least_bytes_told, report_every_bytes);
-  const std::uint64_t files = std::max<std::uint64_t>(files_left_ / part_of_what_is_left, 1);
-  return since(bytes_since_) >= bytes || since(files_since_) >= files || bytes_freed_ >= bytes ||
-         files_freed_ >= files;
+bool Quota::worth_a_report(std::uint64_t bytes, std::uint64_t files) const {
+  return bytes >=
+             std::clamp(bytes_left_ / part_of_what_is_left, least_bytes_told, report_every_bytes) ||
+         files >= std::max<std::uint64_t>(files_left_ / part_of_what_is_left, 1);
 }
 
 void Quota::take_back(std::uint64_t bytes, std::uint64_t files) {
@@ -57,24 +69,35 @@ void Quota::take_back(std::uint64_t bytes, std::uint64_t files) {
 
 void Quota::give(std::uint64_t bytes, std::uint64_t files) {
   take_back(bytes, files);
+  if (!limits()) return;
   bytes_freed_ += bytes;
   files_freed_ += files;
-  due_ = due_ || (limits() && worth_a_report());
+  due_ = due_ || worth_a_report(bytes_freed_, files_freed_);
 }
 
-void Quota::report() {
+bool Quota::send_report(bool all) {
   due_ = false;
-  if (!limits() && bytes_since_ == 0 && files_since_ == 0) return;
-  const Held held = held_ ? held_() : Held{};
-  const bool freed = bytes_freed_ != 0 || files_freed_ != 0;
-  const auto answer = broker_.ask<UsageAnswer>(
-      UsageReport{bytes_since_, files_since_, held.bytes, held.files, freed}, answer_deadline);
+  UsageReport report{bytes_since_, files_since_};
+  // Before what is held is counted.
+  report.answers = answered_ = broker_.usage_query();
+  if (!limits() && bytes_since_ == 0 && files_since_ == 0) return true;
+  if (held_) {
+    const Held held = held_();
+    report.held_bytes = held.bytes;
+    report.held_files = held.files;
+  }
+  // Others are not asked for each small file.
+  if (all || worth_a_report(bytes_freed_, files_freed_)) {
+    report.freed_bytes = std::exchange(bytes_freed_, 0);
+    report.freed_files = std::exchange(files_freed_, 0);
+  }
+  const auto answer = broker_.ask<UsageAnswer>(report, answer_deadline);
   bytes_since_ = 0;
   files_since_ = 0;
-  bytes_freed_ = 0;
-  files_freed_ = 0;
   bytes_left_ = answer.bytes_left;
   files_left_ = answer.files_left;
+  settles_ = answer.settles;
+  return !answer.exceeded;
 }
 
 std::uint64_t Quota::bytes_left() const {

@@ -41,12 +41,14 @@ class Quota {
   void take_back(std::uint64_t bytes, std::uint64_t files);
   /// What lost its name: others may have it open, and are asked when the daemon hears of it.
   void give(std::uint64_t bytes, std::uint64_t files);
-  /// Something without a name was closed.
-  void held_less() { due_ = true; }
+  /// Something without a name was closed, or has another size.
+  void held_changed() { due_ = true; }
   /// There is something to report that does not wait until more is taken.
-  [[nodiscard]] bool due() const { return due_; }
+  [[nodiscard]] bool owes_report() const { return due_ || answered_ != broker_.usage_query(); }
   /// Tells the daemon what has changed since the last report, and what is held.
-  void report();
+  void report() { (void)send_report(false); }
+  /// Whatever has not been told.
+  void report_all() { (void)send_report(true); }
   [[nodiscard]] bool limits() const { return bytes_left_ != unlimited || files_left_ != unlimited; }
   [[nodiscard]] std::uint64_t bytes_left() const;
   [[nodiscard]] std::uint64_t files_left() const;
@@ -54,7 +56,9 @@ class Quota {
 
  private:
   [[nodiscard]] bool fits(std::uint64_t bytes, std::uint64_t files) const;
-  [[nodiscard]] bool worth_a_report() const;
+  [[nodiscard]] bool worth_a_report(std::uint64_t bytes, std::uint64_t files) const;
+  /// False if the quota is exceeded with what was told.
+  bool send_report(bool all);
 
   BrokerClient& broker_;
   std::uint64_t bytes_left_;  ///< as the daemon said last
@@ -63,7 +67,9 @@ class Quota {
   std::int64_t files_since_ = 0;
   std::uint64_t bytes_freed_ = 0;  ///< of that, whatever was added meanwhile
   std::uint64_t files_freed_ = 0;
+  std::uint32_t answered_ = 0;  ///< the last query
   bool due_ = false;
+  bool settles_ = false;  ///< as the daemon said last
   std::function<Held()> held_;
 };
 

@@ -230,8 +230,8 @@ bool BrokerClient::accept_unasked(Received& received) {
     events_ = std::move(received.descriptor);
     return true;
   }
-  if (std::holds_alternative<UsageQuery>(received.envelope.message)) {
-    usage_wanted_ = true;
+  if (const auto* query = std::get_if<UsageQuery>(&received.envelope.message)) {
+    usage_query_ = query->number;
     return true;
   }
   return false;

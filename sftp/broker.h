@@ -79,7 +79,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -91,7 +90,7 @@ namespace sallyport::sftp {
 
 /// Goes up with every change of a message. Both programs come from one build, so a difference means
 /// a half-done upgrade: the receiver closes the connection.
-inline constexpr std::uint8_t broker_version = 6;
+inline constexpr std::uint8_t broker_version = 7;
 /// The longest packet. Names and paths of one SFTP request fit many times.
 inline constexpr std::size_t broker_max_packet = 64 * 1024;
 inline constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
@@ -257,10 +256,10 @@ struct TakenAnswer {
 
 /// The quota: what this session has added (or, negative, freed) since its last report. The daemon
 /// adds it to the partner's usage and answers UsageAnswer: what is left for all of the partner's
-/// sessions. Sent before the session would exceed what it knows to be left, after a sixteenth of
-/// that (64 MiB at most) was added or freed, when it is asked to (UsageQuery), and at the end. A
-/// sweep of the daemon may correct the usage at any time. What is taken into the spool goes on
-/// counting until the daemon says otherwise.
+/// sessions. Sent before the session would exceed what it knows to be left, with what makes it a
+/// sixteenth of that (64 MiB at most), added or freed, when it is asked to (UsageQuery), and at the
+/// end. A sweep of the daemon may correct the usage at any time. What is taken into the spool goes
+/// on counting until the daemon says otherwise.
 struct UsageReport {
   std::int64_t bytes = 0;
   std::int64_t files = 0;
@@ -268,15 +267,22 @@ struct UsageReport {
   /// of them now. They lie on the disk until they are closed, where no sweep sees them.
   std::uint64_t held_bytes = 0;
   std::uint64_t held_files = 0;
-  /// Something lost its name since the last report: other sessions are asked whether they hold it.
-  bool freed = false;
+  /// What lost its name since this was told last. Other sessions are asked whether they hold it,
+  /// and it counts until each has answered.
+  std::uint64_t freed_bytes = 0;
+  std::uint64_t freed_files = 0;
+  std::uint32_t answers = 0;  ///< the last query that had come before `held_` was counted
 };
-/// The daemon, unasked: another session of the partner has removed or replaced something, which
-/// this one may have open. It sends a UsageReport when it can.
-struct UsageQuery {};
+/// The daemon, unasked: something of the partner's was removed or replaced, which this session may
+/// have open. It sends a UsageReport when it can.
+struct UsageQuery {
+  std::uint32_t number = 0;  ///< from 1, one more each time
+};
 struct UsageAnswer {
   std::uint64_t bytes_left = unlimited;
   std::uint64_t files_left = unlimited;
+  bool exceeded = false;  ///< with what was reported: what was added last is to be taken back
+  bool settles = false;   ///< something was freed, and other sessions have not answered yet
 };
 
 enum class FileEventKind : std::uint8_t {
@@ -420,8 +426,8 @@ class BrokerClient {
   /// end_sentence() then says why, if it did.
   [[nodiscard]] bool ended();
   [[nodiscard]] const std::string& end_sentence() const noexcept { return end_sentence_; }
-  /// True once after a UsageQuery has come.
-  [[nodiscard]] bool usage_wanted() noexcept { return std::exchange(usage_wanted_, false); }
+  /// The number of the last UsageQuery; 0: none has come.
+  [[nodiscard]] std::uint32_t usage_query() const noexcept { return usage_query_; }
 
  private:
   void post(std::uint32_t id, const Message& message);
@@ -434,7 +440,7 @@ class BrokerClient {
   std::uint64_t posted_ = 0;
   std::uint32_t next_id_ = 1;
   bool ended_ = false;
-  bool usage_wanted_ = false;
+  std::uint32_t usage_query_ = 0;
   std::string end_sentence_;
   std::vector<Received> early_;  ///< answers that came while another was waited for
 };

@@ -219,12 +219,18 @@ void walk(auto& a, Is<UsageReport> auto& m) {
   a.field(m.files);
   a.field(m.held_bytes);
   a.field(m.held_files);
-  a.field(m.freed);
+  a.field(m.freed_bytes);
+  a.field(m.freed_files);
+  a.field(m.answers);
 }
-void walk(auto& /*a*/, Is<UsageQuery> auto& /*m*/) {}
+void walk(auto& a, Is<UsageQuery> auto& m) {
+  a.field(m.number);
+}
 void walk(auto& a, Is<UsageAnswer> auto& m) {
   a.field(m.bytes_left);
   a.field(m.files_left);
+  a.field(m.exceeded);
+  a.field(m.settles);
 }
 void walk(auto& a, Is<FileEvent> auto& m) {
   a.enumerator(m.kind, FileEventKind::refused);

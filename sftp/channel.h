@@ -50,7 +50,9 @@ class Channel {
   /// The connection ends: open uploads become partials.
   void finish();
   /// Of its session; nothing without one.
-  [[nodiscard]] Quota::Held held() const { return session_ ? session_->held() : Quota::Held{}; }
+  void add_held(Quota::Held& held, Session::Files& seen) const {
+    if (session_) session_->add_held(held, seen);
+  }
 
  private:
   std::uint32_t on_data(std::span<const std::uint8_t> data);

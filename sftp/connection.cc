@@ -221,13 +221,10 @@ class Connection {
         },
         &daemon_spoke_);
     context_->quota.count_held_by([this] {
-      Quota::Held all;
-      for (const auto& channel : channels_) {
-        const Quota::Held held = channel->held();
-        all.bytes += held.bytes;
-        all.files += held.files;
-      }
-      return all;
+      Quota::Held held;
+      Session::Files seen;
+      for (const auto& channel : channels_) channel->add_held(held, seen);
+      return held;
     });
     context_->leave = [this] {
       for (const auto& channel : channels_) channel->finish();
@@ -271,6 +268,8 @@ class Connection {
       const bool let_through = !context_->throttle.exhausted();
       for (const auto& channel : channels_) busy = channel->pump() || busy;
       context_->after_answers();
+      // Asked again while that was told.
+      busy = busy || context_->quota.owes_report();
       close_finished_channels();
       if (let_through && context_->throttle.exhausted()) take_turns();
       if (told_to_stop()) return "stopped";
@@ -359,7 +358,7 @@ class Connection {
 
   void say_goodbye(const std::string& reason) {
     try {
-      context_->quota.report();
+      context_->quota.report_all();
       const Counters& counters = context_->counters;
       SessionEnd end;
       end.reason = reason;

@@ -271,15 +271,15 @@ void Session::reply_handle(Request& request, const Handle& handle) {
   replies_.handle(request.id, {reinterpret_cast<const char*>(words), sizeof(words)});
 }
 
-Quota::Held Session::held() const {
-  Quota::Held held;
+void Session::add_held(Quota::Held& held, Files& seen) const {
   struct stat status {};
   for (const auto& handle : handles_) {
-    if (handle->kind != Handle::Kind::file || !nameless(*handle, status)) continue;
+    if (handle->kind != Handle::Kind::file || !nameless(*handle, status) ||
+        !seen.emplace(status.st_dev, status.st_ino).second)
+      continue;
     held.bytes += static_cast<std::uint64_t>(status.st_size);
     ++held.files;
   }
-  return held;
 }
 
 // What we put into /Outgoing never counted.
@@ -290,7 +290,7 @@ bool Session::nameless(const Handle& handle, struct stat& status) {
 
 void Session::release(Handle& handle) {
   struct stat status {};
-  if (context_.quota.limits() && nameless(handle, status)) context_.quota.held_less();
+  if (context_.quota.limits() && nameless(handle, status)) context_.quota.held_changed();
   if (handle.fd && context_.closing.size() < most_closing)
     context_.closing.push_back(std::move(handle.fd));
   const std::uint32_t generation = handle.generation;

@@ -13,9 +13,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sftp/account.h"
@@ -73,7 +75,7 @@ struct SessionContext {
   void after_answers() {
     broker.send_reports();
     closing.clear();
-    if (quota.due() || broker.usage_wanted()) quota.report();
+    if (quota.owes_report()) quota.report();
   }
 
   BrokerClient& broker;
@@ -119,8 +121,9 @@ class Session {
   [[nodiscard]] const ReplyBuffer& replies() const { return replies_; }
   /// The peer is gone or done: closes all handles, with what that means for uploads.
   void finish();
-  /// What the quota does not find on the disk, for it has no name.
-  [[nodiscard]] Quota::Held held() const;
+  /// What the quota does not find on the disk, for it has no name; each file once.
+  using Files = std::set<std::pair<dev_t, ino_t>>;
+  void add_held(Quota::Held& held, Files& seen) const;
 
  private:
   static constexpr std::size_t enough_replies = 512 * 1024;
@@ -137,6 +140,7 @@ class Session {
     bool writable = false;
     bool append = false;
     std::uint64_t size = 0;  ///< of a file that is written: as the quota knows it
+    bool nameless = false;   ///< counted by what is held, as it was when the size was learned
     Ranges read;             ///< of a file of /Outgoing: a download is full if it covers all
     std::uint64_t bytes_read = 0;
     std::uint64_t bytes_written = 0;

@@ -201,7 +201,7 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
     why = file_too_large;
     return Code::failure;
   }
-  if (context_.quota.limits_bytes() && !learn_size(handle)) return Code::failure;
+  if (context_.quota.limits() && !learn_size(handle)) return Code::failure;
   const std::uint64_t end = offset + data.size();
   std::uint64_t& length = handle.length();
   if (end > length) {
@@ -225,7 +225,10 @@ Code Session::write_piece(Handle& handle, std::uint64_t offset, std::span<const 
   const int error = errno;
   // What could not be written at all, far behind the end, makes the file no longer.
   const std::uint64_t reached = done > 0 ? std::max(length, offset + done) : length;
-  if (end > length) context_.quota.take_back(end - reached, 0);
+  if (end > length) {
+    context_.quota.take_back(end - (handle.nameless ? length : reached), 0);
+    if (handle.nameless) context_.quota.held_changed();
+  }
   length = reached;
   handle.bytes_written += done;
   context_.counters.bytes_received += done;
@@ -249,6 +252,7 @@ bool Session::learn_size(Handle& handle) {
   struct stat status {};
   if (::fstat(handle.descriptor(), &status) != 0) return false;
   handle.size = static_cast<std::uint64_t>(status.st_size);
+  handle.nameless = status.st_nlink == 0;
   return true;
 }
 
@@ -269,7 +273,17 @@ bool Session::resize(Handle& handle, std::uint64_t size, std::string_view& why) 
     if (size > length) context_.quota.take_back(size - length, 0);
     return false;
   }
-  if (size < length) context_.quota.give(length - size, 0);
+  // Who removed it has given back all of it.
+  if (size < length && context_.quota.limits() && !handle.upload) {
+    struct stat status {};
+    handle.nameless = ::fstat(handle.descriptor(), &status) != 0 || status.st_nlink == 0;
+  }
+  if (handle.nameless) {
+    if (size > length) context_.quota.take_back(size - length, 0);
+    context_.quota.held_changed();
+  } else if (size < length) {
+    context_.quota.take_back(length - size, 0);
+  }
   if (handle.upload) {
     handle.upload->touched = true;
     handle.upload->written.truncate(size);
@@ -311,6 +325,7 @@ void Session::copy_data(Request& request) {
   while (left > 0 && offset < largest_offset) {
     if (context_.broker.ended()) throw BrokerError("The daemon has ended this session.");
     if (context_.peer_gone && context_.peer_gone()) return reply(request, Code::failure);
+    if (context_.quota.owes_report()) context_.quota.report();
     const ssize_t count =
         ::pread(from->descriptor(), buffer.data(), std::min<std::uint64_t>(left, buffer.size()),
                 static_cast<off_t>(offset));

@@ -102,10 +102,10 @@ void Session::open_upload(Request& request, const VirtualPath& path, std::uint32
 }
 
 void Session::leave_partial(Upload& upload) {
-  bool shown_now = false;
-  (void)context_.staging.keep_partial(upload, shown_now);
+  const Staging::Kept kept = context_.staging.keep_partial(upload);
+  if (kept.replaced) context_.quota.give(*kept.replaced, 1);
   tell(FileEventKind::partial, upload.path, upload.size, milliseconds_since(upload.started),
-       shown_now ? std::string() : upload.staging_name, {}, false);
+       kept.shown ? std::string() : upload.staging_name, {}, false);
 }
 
 void Session::abandon(Handle& handle) {

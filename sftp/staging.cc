@@ -127,15 +127,17 @@ std::unique_ptr<Upload> Staging::resume(const VirtualPath& path, Use use) {
   return upload;
 }
 
-bool Staging::keep_partial(Upload& upload, bool& shown) {
-  shown = show_partial(upload);
-  if (!shown) left_behind_ = true;
-  return shown || errno == EEXIST;
+Staging::Kept Staging::keep_partial(Upload& upload) {
+  Kept kept = show_partial(upload);
+  if (!kept.shown) left_behind_ = true;
+  kept.done = kept.shown || errno == EEXIST;
+  return kept;
 }
 
-bool Staging::show_partial(const Upload& upload) {
+Staging::Kept Staging::show_partial(const Upload& upload) {
+  Kept kept;
   const int folder = tree_.parent(upload.path);
-  if (folder < 0) return false;
+  if (folder < 0) return kept;
   const std::string name(upload.path.name());
   unsigned flags = RENAME_NOREPLACE;
   struct stat there {};
@@ -145,8 +147,10 @@ bool Staging::show_partial(const Upload& upload) {
       is_partial(there.st_mode)) {
     flags = 0;
   }
-  return ::renameat2(tree_.staging(), upload.staging_name.c_str(), folder, name.c_str(), flags) ==
-         0;
+  kept.shown =
+      ::renameat2(tree_.staging(), upload.staging_name.c_str(), folder, name.c_str(), flags) == 0;
+  if (kept.shown && flags == 0) kept.replaced = static_cast<std::uint64_t>(there.st_size);
+  return kept;
 }
 
 bool Staging::place_complete(Upload& upload, unsigned flags) {

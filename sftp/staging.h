@@ -86,8 +86,12 @@ class Staging {
   [[nodiscard]] std::unique_ptr<Upload> resume(const VirtualPath& path, Use use);
   /// Puts it into the tree under its own name: as a partial, which yields to a complete file of
   /// that name and then stays in staging/; or as a complete file, which replaces what is there.
-  /// `shown` tells whether it is in the tree now.
-  [[nodiscard]] bool keep_partial(Upload& upload, bool& shown);
+  struct Kept {
+    bool done = false;
+    bool shown = false;
+    std::optional<std::uint64_t> replaced;  ///< the size of an older partial
+  };
+  [[nodiscard]] Kept keep_partial(Upload& upload);
   /// With RENAME_NOREPLACE nothing is replaced.
   [[nodiscard]] bool place_complete(Upload& upload, unsigned flags = 0);
   /// Moves it to spool/<file id>, durably. move_back() undoes that.
@@ -96,7 +100,7 @@ class Staging {
 
  private:
   bool add_name(const VirtualPath& path, std::string& staging_name);
-  bool show_partial(const Upload& upload);
+  Kept show_partial(const Upload& upload);
 
   Tree& tree_;
   std::string session_id_;

@@ -157,6 +157,14 @@ void add_sessions(Command app, Context& context) {
 // For files: staged keys too, which clients are to know before they are in use.
 void print_host_keys(const Json& answer, bool for_dns, Context& context) {
   const std::string host = text_of(answer["host"]);
+  // A record belongs to a whole name.
+  if (for_dns && (host.find('.') == std::string::npos || host.find(':') != std::string::npos ||
+                  host.find_first_not_of("0123456789.") == std::string::npos)) {
+    throw CtlError(exit_failure,
+                   fmt::format("'{}' is no name in DNS: set gateway.public_host to the "
+                               "one that partners connect to.",
+                               host));
+  }
   const std::int64_t port = number_of(answer["port"]);
   const std::string known = port == 22 ? host : fmt::format("[{}]:{}", host, port);
   for (const Json& one : items_of(answer["items"])) {

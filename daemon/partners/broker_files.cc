@@ -188,9 +188,13 @@ void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t
   const std::string& partner = connection->peer.partner;
   // No session adds, frees or holds more than this; sums of more would overflow.
   constexpr std::int64_t most = std::int64_t{1} << 50;
-  constexpr auto most_held = static_cast<std::uint64_t>(most);
-  hold(connection,
-       {std::min(report.held_bytes, most_held), std::min(report.held_files, most_held)});
+  const auto claimed = [](std::uint64_t bytes, std::uint64_t files) {
+    constexpr auto limit = static_cast<std::uint64_t>(most);
+    return Usage{std::min(bytes, limit), std::min(files, limit)};
+  };
+  hears_of_held(connection, claimed(report.held_bytes, report.held_files), report.answers);
+  if (report.freed_bytes != 0 || report.freed_files != 0)
+    ask_what_is_held(partner, connection.get(), claimed(report.freed_bytes, report.freed_files));
   sftp::UsageAnswer reply;
   try {
     const QuotaLeft left =
@@ -198,6 +202,10 @@ void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t
                     std::clamp(report.files, -most, most));
     reply.bytes_left = left.bytes;
     reply.files_left = left.files;
+    reply.exceeded = left.exceeded;
+    reply.settles = left.settles;
+    // The disk was asked, which does not know what has no name.
+    if (left.measured) ask_what_is_held(partner, nullptr, {});
   } catch (const base::Error& error) {
     base::log_error("sftp.quota", {{"partner", partner}}, "The quota of {} cannot be measured: {}",
                     partner, error.what());
@@ -205,25 +213,44 @@ void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t
     reply.files_left = 0;
   }
   answer(connection, id, reply);
-  if (report.freed) ask_what_is_held(*connection);
 }
 
-void BrokerServer::Impl::hold(const ConnectionPtr& connection, const Usage& held) {
-  usage_.holds(connection->peer.partner, connection->session_id, held);
+void BrokerServer::Impl::hears_of_held(const ConnectionPtr& connection, const Usage& held,
+                                       std::uint32_t answers) {
+  const std::string& partner = connection->peer.partner;
   const std::lock_guard lock(mutex_);
   // It has ended meanwhile, and with it what it held.
-  if (connection->gone) usage_.holds(connection->peer.partner, connection->session_id, {});
+  if (connection->gone) return;
+  usage_.holds(partner, connection->session_id, held);
+  if (answers != connection->usage_asked) return;
+  connection->usage_answered = answers;
+  if (std::exchange(connection->usage_again, false)) return ask_of_usage(*connection);
+  usage_.heard(partner, connection->session_id);
 }
 
-// Of the partner's other sessions. One whose socket is full has not taken what it was asked before.
-void BrokerServer::Impl::ask_what_is_held(const BrokerConnection& freed_by) {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [fd, other] : connections_) {
-    if (other.get() == &freed_by || !other->logged_in ||
-        other->peer.partner != freed_by.peer.partner)
-      continue;
-    static_cast<void>(sftp::send_message(fd, 0, sftp::UsageQuery{}));
+void BrokerServer::Impl::ask_of_usage(BrokerConnection& connection) {
+  // One at a time: they would fill the socket of a session that is at work for long.
+  if (connection.usage_asked != connection.usage_answered) {
+    connection.usage_again = true;
+    return;
   }
+  ++connection.usage_asked;
+  // One whose socket is full is about to be ended.
+  static_cast<void>(
+      sftp::send_message(connection.fd.get(), 0, sftp::UsageQuery{connection.usage_asked}));
+}
+
+// `freed` counts until all that are asked have answered or gone.
+void BrokerServer::Impl::ask_what_is_held(const std::string& partner,
+                                          const BrokerConnection* freed_by, const Usage& freed) {
+  const std::lock_guard lock(mutex_);
+  std::set<std::string> asked;
+  for (const auto& [fd, other] : connections_) {
+    if (other.get() == freed_by || !other->logged_in || other->peer.partner != partner) continue;
+    ask_of_usage(*other);
+    asked.insert(other->session_id);
+  }
+  usage_.freed(partner, freed, std::move(asked));
 }
 
 void BrokerServer::Impl::on_end(const ConnectionPtr& connection, const sftp::SessionEnd& end) {

@@ -61,6 +61,10 @@ struct BrokerConnection {
   base::UniqueFd events;  ///< our end of the socket of events, if there is one
   std::string session_id;
   PartnerPolicy policy;
+  // Queries of what it holds, by number; `usage_again`: one more when the last is answered.
+  std::uint32_t usage_asked = 0;
+  std::uint32_t usage_answered = 0;
+  bool usage_again = false;
   // What it was let in for: whether that still holds is looked at again.
   LoginAttempt attempt;
   std::string password_hash;
@@ -161,8 +165,11 @@ class BrokerServer::Impl {
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);
   void on_usage(const ConnectionPtr& connection, std::uint32_t id, const sftp::UsageReport& report);
-  void hold(const ConnectionPtr& connection, const Usage& held);
-  void ask_what_is_held(const BrokerConnection& freed_by);
+  void hears_of_held(const ConnectionPtr& connection, const Usage& held, std::uint32_t answers);
+  void ask_what_is_held(const std::string& partner, const BrokerConnection* freed_by,
+                        const Usage& freed);
+  /// Under the mutex.
+  static void ask_of_usage(BrokerConnection& connection);
   void on_end(const ConnectionPtr& connection, const sftp::SessionEnd& end);
   /// What a session left behind becomes partials.
   void recover(const std::string& partner, const std::string& session_id, const SessionPeer& peer);

@@ -182,6 +182,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
     const QuotaLeft left = usage_.left(partner.name, policy, 0, 0);
     reply.limits.quota_bytes_left = left.bytes;
     reply.limits.quota_files_left = left.files;
+    if (left.measured) ask_what_is_held(partner.name, nullptr, {});
     directory = open_partner_directory(*config, partner.name);
   } catch (const base::Error& error) {
     base::log_error("sftp.directory", {{"partner", partner.name}},

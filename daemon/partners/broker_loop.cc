@@ -324,7 +324,7 @@ void BrokerServer::Impl::closed(const ConnectionPtr& connection) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->fd.get(), nullptr);
   ::shutdown(connection->fd.get(), SHUT_RDWR);
   if (!logged_in) return;
-  usage_.holds(connection->peer.partner, connection->session_id, {});
+  usage_.forget(connection->peer.partner, connection->session_id);
   parts_.journal.session_ended(connection->session_id, connection->cut_off);
   workers_->submit([this, connection] {
     recover(connection->peer.partner, connection->session_id, connection->peer);

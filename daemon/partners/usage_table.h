@@ -12,7 +12,9 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "daemon/config/config.h"
 #include "daemon/partners/directories.h"
@@ -22,6 +24,9 @@ namespace sallyport::daemon {
 struct QuotaLeft {
   std::uint64_t bytes = no_limit;
   std::uint64_t files = no_limit;
+  bool exceeded = false;  ///< more is used than the quota allows
+  bool measured = false;  ///< just now
+  bool settles = false;   ///< something that was freed is waited for
 };
 
 class UsageTable {
@@ -35,6 +40,13 @@ class UsageTable {
                                std::int64_t more_bytes, std::int64_t more_files);
   /// What a session holds now, instead of what it said before.
   void holds(const std::string& partner, const std::string& session, const Usage& held);
+  /// Something lost its name: it goes on counting until heard() of all `sessions`, which may have
+  /// it open.
+  void freed(const std::string& partner, const Usage& freed, std::set<std::string> sessions);
+  /// What a session holds() is all that it held when it was asked last.
+  void heard(const std::string& partner, const std::string& session);
+  /// A session has ended.
+  void forget(const std::string& partner, const std::string& session);
 
  private:
   struct Known {
@@ -43,7 +55,15 @@ class UsageTable {
     std::optional<std::chrono::steady_clock::time_point> measured;
     bool being_measured = false;
     std::map<std::string, Usage> held;  ///< by sessions that hold anything
+    struct Freed {
+      Usage usage;
+      std::set<std::string> waits_for;
+    };
+    std::vector<Freed> freed;
+    std::uint64_t bytes_freed = 0;  ///< since it was measured
+    std::uint64_t files_freed = 0;
   };
+  static void hear(Known& known, const std::string& session);
   void measure(const std::string& partner, std::chrono::steady_clock::time_point now);
 
   const std::function<Usage(const std::string&)> measure_;

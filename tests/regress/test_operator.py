@@ -210,14 +210,6 @@ def test_host_keys_change_as_the_operators_page_says(make_instance):
     listed = lambda: {(k["algorithm"], k["sha256"], k["staged"]) for k in instance.items("host-keys")}
     first = listed()
     assert {a for a, _, _ in first} == {"ssh-ed25519", "ssh-rsa"} and not any(s for _, _, s in first)
-    known, records = (instance.ctl("host-keys", "--format", form).splitlines() for form in ("known-hosts", "sshfp"))
-    host = known[0].split()[0].lstrip("[").partition("]")[0]
-    for line in known:
-        (directory / "one.pub").write_text(line.split(" ", 1)[1])
-        of_openssh = run("ssh-keygen", "-r", f"{host}.", "-f", directory / "one.pub").stdout.splitlines()
-        assert [record for record in of_openssh if record in records], (of_openssh, records)
-    (directory / "one.pub").unlink()
-    assert len(records) == 2 and all(record.split()[-1] in front("--show-host-keys").stdout for record in records)
     refused = front("--activate-host-keys")
     assert refused.returncode == 1 and "--stage-host-keys makes one" in refused.stderr
     assert front("--stage-host-keys").returncode == 0
@@ -234,6 +226,20 @@ def test_host_keys_change_as_the_operators_page_says(make_instance):
     instance.restart()
     wait_for("the second set is in use", lambda: {f for _, f, _ in listed()} == staged)
     assert instance.sftp("pwd").returncode == 0, "with the known_hosts lines of the second set"
+
+
+def test_host_keys_are_listed_for_files_and_for_dns(make_instance, tmp_path):
+    assert "set gateway.public_host" in make_instance().ctl_fails("host-keys", "--format", "sshfp"), "an address is no name"
+    instance = make_instance("--option", 'gateway.public_host="files.example.com"')
+    known, records = (instance.ctl("host-keys", "--format", form).splitlines() for form in ("known-hosts", "sshfp"))
+    assert len(known) == len(records) == 2
+    shown = run(FRONT, "--show-host-keys", "--host-keys", instance.dir / "host-keys").stdout
+    for line in known:
+        host, key = line.split(" ", 1)
+        assert host.startswith("[files.example.com]:")
+        (tmp_path / "one.pub").write_text(key)
+        of_openssh = run("ssh-keygen", "-r", "files.example.com.", "-f", tmp_path / "one.pub").stdout.splitlines()
+        assert [r for r in of_openssh if r in records and r.split(". ")[1] in shown], (of_openssh, records, shown)
 
 
 @pytest.mark.parametrize("moved, staged", [(0, 2), (1, 2), (1, 1), (2, 1), (2, 0)])

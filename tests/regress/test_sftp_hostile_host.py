@@ -254,6 +254,28 @@ def test_a_removed_file_counts_for_as_long_as_anybody_has_it_open(instance, conn
         removes.ask(REMOVE, "/Shared/beside")
 
 
+def test_a_quota_is_one_for_all_sessions_and_nothing_is_freed_twice(instance, connect):
+    key = add_partner(instance, "several", quota_bytes="1 MiB")
+    sessions = [connect(login=False).login("several", key).sftp() for _ in range(4)]
+    handles = [sftp.open(f"/Shared/f{number}", F_WRITE | F_CREAT | F_TRUNC) for number, sftp in enumerate(sessions)]
+    # Nobody has told of anything yet, and each was told that all of it is left.
+    codes = [sftp.code(FSETSTAT, handle, 1, U64(1_000_000)) for sftp, handle in zip(sessions, handles)]
+    assert sorted(codes) == [OK, FAILURE, FAILURE, FAILURE]
+    for number, (sftp, handle) in enumerate(zip(sessions, handles)):
+        sftp.close(handle)
+        sftp.ask(REMOVE, f"/Shared/f{number}")
+    sftp = sessions[0]
+    for _ in range(5):
+        handle = sftp.open("/Shared/f", F_WRITE | F_CREAT | F_TRUNC)
+        assert sftp.code(FSETSTAT, handle, 1, U64(500_000)) == OK
+        sftp.ask(REMOVE, "/Shared/f")
+        assert sftp.code(FSETSTAT, handle, 1, U64(0)) == OK, "its bytes were given back with its name"
+        sftp.close(handle)
+    sftp.put("/Shared/half", b"x" * 600_000)
+    handle = sftp.open("/Shared/more", F_WRITE | F_CREAT | F_TRUNC)
+    assert sftp.code(FSETSTAT, handle, 1, U64(600_000)) == FAILURE
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_disk_that_is_full(others_are_served_and_nothing_stays):
     directory = pathlib.Path(tempfile.mkdtemp(prefix="sp-"))

@@ -55,14 +55,14 @@ std::vector<Message> samples() {
           Recorded{Status::refused, "no"},
           TakenQuery{"/Incoming/a", 5, true, 7},
           TakenAnswer{true, 1, 2},
-          UsageReport{-5, 6, 7, 8, true},
-          UsageAnswer{},
+          UsageReport{-5, 6, 7, 8, 9, 10, 11},
+          UsageAnswer{1, 2, true, true},
           FileEvent{},
           LoginFailure{"u", "r"},
           SessionEnd{},
           EventsSocket{},
           EndProcess{4711},
-          UsageQuery{}};
+          UsageQuery{12}};
 }
 
 TEST(BrokerCodec, EveryMessageComesBackAsItWas) {
@@ -264,29 +264,61 @@ TEST(Quota, TellsOfWhatIsFreedThoughAsMuchIsTaken) {
   Quota quota(client, limits);
   quota.count_held_by([] { return Quota::Held{11, 2}; });
   for (int round = 0; round < 3; ++round) {
-    EXPECT_FALSE(quota.due());
+    EXPECT_FALSE(quota.owes_report());
     EXPECT_TRUE(quota.take(30 << 10, 0));
     quota.take_back(1 << 10, 0);
     quota.give(29 << 10, 0);
   }
-  EXPECT_TRUE(quota.due()) << "a sixteenth has lost its name, and others may have it open";
-  UsageReport report;
-  std::thread daemon([&report, socket = theirs.get()] {
-    (void)send_message(socket, 0, UsageQuery{});
-    const Received received = receive_message(socket);
-    report = std::get<UsageReport>(received.envelope.message);
-    (void)send_message(socket, received.envelope.id, UsageAnswer{5, 5});
+  EXPECT_TRUE(quota.owes_report()) << "a sixteenth has lost its name, and others may have it open";
+  std::vector<UsageReport> reports;
+  std::thread daemon([&reports, socket = theirs.get()] {
+    (void)send_message(socket, 0, UsageQuery{7});
+    for (int i = 0; i < 3; ++i) {
+      const Received received = receive_message(socket);
+      reports.push_back(std::get<UsageReport>(received.envelope.message));
+      (void)send_message(socket, received.envelope.id, UsageAnswer{1 << 20, 5});
+    }
   });
   quota.report();
+  EXPECT_TRUE(quota.owes_report()) << "asked while it waited";
+  quota.give(1 << 10, 0);
+  quota.report();
+  EXPECT_FALSE(quota.owes_report());
+  quota.report_all();
   daemon.join();
-  EXPECT_FALSE(quota.due());
-  EXPECT_EQ(report.bytes, 0);
-  EXPECT_EQ(report.held_bytes, 11U);
-  EXPECT_EQ(report.held_files, 2U);
-  EXPECT_TRUE(report.freed);
-  EXPECT_EQ(quota.bytes_left(), 5U);
-  EXPECT_TRUE(client.usage_wanted()) << "asked while it waited";
-  EXPECT_FALSE(client.usage_wanted());
+  ASSERT_EQ(reports.size(), 3U);
+  EXPECT_EQ(reports[0].bytes, 0);
+  EXPECT_EQ(reports[0].held_bytes, 11U);
+  EXPECT_EQ(reports[0].held_files, 2U);
+  EXPECT_EQ(reports[0].freed_bytes, 87U << 10);
+  EXPECT_EQ(reports[0].answers, 0U);
+  EXPECT_EQ(reports[1].answers, 7U);
+  EXPECT_EQ(reports[1].freed_bytes, 0U) << "others are not asked for so little";
+  EXPECT_EQ(reports[2].freed_bytes, 1U << 10) << "but at the end";
+}
+
+TEST(Quota, TakesNothingThatOthersHaveTakenMeanwhile) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  SessionLimits limits;
+  limits.quota_bytes_left = 1 << 20;
+  Quota quota(client, limits);
+  std::vector<std::int64_t> added;
+  std::thread daemon([&added, socket = theirs.get()] {
+    const auto next = [&](UsageAnswer answer) {
+      const Received received = receive_message(socket);
+      added.push_back(std::get<UsageReport>(received.envelope.message).bytes);
+      (void)send_message(socket, received.envelope.id, answer);
+    };
+    next({0, unlimited, true, false});
+    next({100, unlimited, false, true});
+    next({200'000, unlimited, false, false});
+    next({0, unlimited, false, false});
+  });
+  EXPECT_FALSE(quota.take(1 << 20, 0)) << "it was all that was left, a while ago";
+  EXPECT_TRUE(quota.take(200'000, 0)) << "what was freed and is not held comes after a moment";
+  daemon.join();
+  EXPECT_EQ(added, (std::vector<std::int64_t>{1 << 20, -(1 << 20), 0, 200'000}));
 }
 
 TEST(Quota, TellsOfASixteenthOfWhatIsLeft) {

@@ -51,17 +51,23 @@ TEST_F(SessionTest, WhatIsOpenCountsWithoutItsName) {
   const std::string large(100'000, 'x');
   broker_->settings.limits.quota_bytes_left = 250'000;
   start();
-  context_->quota.count_held_by([this] { return session_->held(); });
+  const auto held = [this] {
+    Quota::Held all;
+    Session::Files seen;
+    session_->add_held(all, seen);
+    return all;
+  };
+  context_->quota.count_held_by(held);
   ASSERT_EQ(put("/Shared/removed", large).code, Code::ok);
   ASSERT_EQ(put("/Shared/replaced", large).code, Code::ok);
   const std::string removed = open("/Shared/removed", open_flag::read).text;
   const std::string replaced = open("/Shared/replaced", open_flag::read).text;
   ASSERT_EQ(put("/Shared/new", "new").code, Code::ok);
-  EXPECT_EQ(session_->held().files, 0U);
+  EXPECT_EQ(held().files, 0U);
   ASSERT_EQ(by_path(Type::remove, "/Shared/removed").code, Code::ok);
   ASSERT_EQ(posix_rename("/Shared/new", "/Shared/replaced").code, Code::ok);
-  EXPECT_EQ(session_->held().bytes, 200'000U);
-  EXPECT_EQ(session_->held().files, 2U);
+  EXPECT_EQ(held().bytes, 200'000U);
+  EXPECT_EQ(held().files, 2U);
   EXPECT_EQ(put("/Shared/again", large).text, Quota::no_more_bytes);
   EXPECT_EQ(read(removed, 0, 10).text, "xxxxxxxxxx") << "who has it open goes on";
   ASSERT_EQ(by_handle(Type::close, removed).code, Code::ok);
@@ -69,7 +75,56 @@ TEST_F(SessionTest, WhatIsOpenCountsWithoutItsName) {
   EXPECT_EQ(put("/Shared/more", large).text, Quota::no_more_bytes);
   ASSERT_EQ(by_handle(Type::close, replaced).code, Code::ok);
   EXPECT_EQ(put("/Shared/more", large).code, Code::ok);
-  EXPECT_EQ(session_->held().files, 0U);
+  EXPECT_EQ(held().files, 0U);
+}
+
+TEST_F(SessionTest, NothingIsFreedOfAFileWithoutItsName) {
+  broker_->settings.limits.quota_bytes_left = 250'000;
+  start();
+  context_->quota.count_held_by([this] {
+    Quota::Held all;
+    Session::Files seen;
+    session_->add_held(all, seen);
+    return all;
+  });
+  const std::string large(100'000, 'x');
+  const auto resize = [this](const std::string& handle, std::uint64_t size) {
+    return ask(Type::fsetstat, [&](ReplyBuffer& b) {
+      Attributes a;
+      a.flags = Attributes::has_size;
+      a.size = size;
+      b.put_string(handle);
+      b.put_attributes(a);
+    });
+  };
+  ASSERT_EQ(put("/Shared/kept", large).code, Code::ok);
+  for (int i = 0; i < 5; ++i) {
+    const std::string handle = open("/Shared/f", put_flags).text;
+    const std::string again = open("/Shared/f", open_flag::read).text;
+    ASSERT_EQ(resize(handle, 100'000).code, Code::ok);
+    ASSERT_EQ(by_path(Type::remove, "/Shared/f").code, Code::ok);
+    ASSERT_EQ(resize(handle, 0).code, Code::ok) << "which frees nothing more";
+    ASSERT_EQ(write(handle, 0, large).code, Code::ok);
+    EXPECT_EQ(write(handle, 100'000, large).text, Quota::no_more_bytes) << "it is held, once";
+    ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
+    EXPECT_EQ(put("/Shared/g", large).code, Code::failure) << "it is open still";
+    ASSERT_EQ(by_path(Type::remove, "/Shared/g").code, Code::ok);
+    ASSERT_EQ(by_handle(Type::close, again).code, Code::ok);
+  }
+  ASSERT_EQ(put("/Shared/f", large).code, Code::ok);
+  EXPECT_EQ(put("/Shared/g", large).text, Quota::no_more_bytes);
+}
+
+TEST_F(SessionTest, APartialThatIsReplacedIsFreedOnce) {
+  broker_->settings.limits.quota_bytes_left = 250'000;
+  start();
+  for (int i = 0; i < 5; ++i) {
+    const std::string handle = open("/Incoming/Invoices/p", put_flags).text;
+    ASSERT_EQ(write(handle, 1, std::string(99'999, 'x')).code, Code::ok) << i;
+    EXPECT_EQ(by_handle(Type::close, handle).code, Code::failure) << "without its first byte";
+  }
+  EXPECT_EQ(put("/Shared/f", std::string(100'000, 'x')).code, Code::ok);
+  EXPECT_EQ(put("/Shared/g", std::string(100'000, 'x')).text, Quota::no_more_bytes);
 }
 
 TEST_F(SessionTest, WhatWePutIntoOutgoingCountsForNobody) {
@@ -78,7 +133,10 @@ TEST_F(SessionTest, WhatWePutIntoOutgoingCountsForNobody) {
   start();
   const std::string handle = open("/Outgoing/Orders/ours", open_flag::read).text;
   ASSERT_EQ(by_path(Type::remove, "/Outgoing/Orders/ours").code, Code::ok);
-  EXPECT_EQ(session_->held().files, 0U);
+  Quota::Held held;
+  Session::Files seen;
+  session_->add_held(held, seen);
+  EXPECT_EQ(held.files, 0U);
   EXPECT_EQ(by_handle(Type::close, handle).code, Code::ok);
 }
 

@@ -246,24 +246,42 @@ TEST_F(BrokerTest, QuotaIsSharedBySessions) {
 TEST_F(BrokerTest, WhatASessionHoldsIsAskedForAndForgottenWithIt) {
   auto first = logged_in();
   auto second = logged_in();
-  sftp::UsageReport freed{0, 0, 0, 0, true};
-  EXPECT_EQ(first->ask<sftp::UsageAnswer>(freed, patience).bytes_left, 1000U);
-  pollfd asked{second->fd(), POLLIN, 0};
-  ASSERT_EQ(::poll(&asked, 1, 10'000), 1);
-  EXPECT_FALSE(second->ended());
-  EXPECT_TRUE(second->usage_wanted());
-  EXPECT_FALSE(first->ended());
-  EXPECT_FALSE(first->usage_wanted()) << "who frees says what it holds at once";
-  constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
-  EXPECT_EQ(second->ask<sftp::UsageAnswer>(sftp::UsageReport{0, 0, most, most, false}, patience)
-                .bytes_left,
-            0U);
-  EXPECT_EQ(
-      second->ask<sftp::UsageAnswer>(sftp::UsageReport{0, 0, 300, 1, false}, patience).bytes_left,
-      700U);
-  const auto left = [&first] {
-    return first->ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience).bytes_left;
+  const auto asked = [](sftp::BrokerClient& client, std::uint32_t before) {
+    pollfd socket{client.fd(), POLLIN, 0};
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!client.ended() && client.usage_query() == before &&
+           std::chrono::steady_clock::now() < until)
+      (void)::poll(&socket, 1, 100);
+    return client.usage_query();
   };
+  const auto holds = [](sftp::BrokerClient& client, std::uint64_t bytes, std::uint32_t answers) {
+    sftp::UsageReport report;
+    report.held_bytes = bytes;
+    report.answers = answers;
+    return client.ask<sftp::UsageAnswer>(report, patience);
+  };
+  // The disk was asked when the first came, which alone was there.
+  EXPECT_EQ(holds(*first, 0, asked(*first, 0)).bytes_left, 1000U);
+  EXPECT_EQ(holds(*second, 0, 0).bytes_left, 1000U);
+  sftp::UsageReport freed;
+  freed.bytes = -100;
+  freed.freed_bytes = 100;
+  freed.answers = first->usage_query();
+  const auto answer = first->ask<sftp::UsageAnswer>(freed, patience);
+  EXPECT_EQ(answer.bytes_left, 900U) << "until the other has said whether it has it open";
+  EXPECT_TRUE(answer.settles);
+  const std::uint32_t query = asked(*second, 0);
+  EXPECT_EQ(query, 1U);
+  // More of them wait until this one is answered, or they would fill the socket.
+  for (int i = 0; i < 1000; ++i) (void)first->ask<sftp::UsageAnswer>(freed, patience);
+  EXPECT_FALSE(second->ended());
+  EXPECT_EQ(second->usage_query(), query);
+  EXPECT_TRUE(holds(*second, 300, query).settles) << "what was freed since is asked for now";
+  EXPECT_EQ(asked(*second, query), query + 1);
+  EXPECT_TRUE(holds(*second, 300, query).settles) << "an answer to what was asked before";
+  EXPECT_EQ(holds(*second, std::numeric_limits<std::uint64_t>::max(), query + 1).bytes_left, 0U);
+  EXPECT_EQ(holds(*second, 300, asked(*second, 0)).bytes_left, 700U);
+  const auto left = [&] { return holds(*first, 0, first->usage_query()).bytes_left; };
   EXPECT_EQ(left(), 700U);
   second.reset();
   const auto until = std::chrono::steady_clock::now() + patience;

@@ -389,6 +389,44 @@ TEST(Quota, CountsWhatSessionsHoldUntilTheyDoNot) {
   usage.holds("other", "first", {});
   EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 30U);
   EXPECT_EQ(usage.left("other", policy, 0, 0).bytes, 50U);
+  usage.forget("acme", "second");
+  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 50U);
+}
+
+TEST(Quota, CountsWhatIsFreedUntilAllHaveSaidWhatTheyHold) {
+  UsageTable usage([](const std::string&) { return Usage{100, 2}; });
+  PartnerPolicy policy;
+  policy.quota_bytes = 150;
+  policy.quota_files = 5;
+  (void)usage.left("acme", policy, 0, 0);
+  usage.freed("acme", {60, 1}, {"first", "second"});
+  auto left = usage.left("acme", policy, -60, -1);
+  EXPECT_EQ(left.bytes, 50U);
+  EXPECT_TRUE(left.settles);
+  usage.holds("acme", "first", {60, 1});
+  usage.heard("acme", "first");
+  usage.forget("acme", "second");
+  left = usage.left("acme", policy, 0, 0);
+  EXPECT_EQ(left.bytes, 50U) << "it is held";
+  EXPECT_FALSE(left.settles);
+  EXPECT_FALSE(left.exceeded);
+  EXPECT_TRUE(usage.left("acme", policy, 51, 0).exceeded);
+  usage.forget("acme", "first");
+  EXPECT_EQ(usage.left("acme", policy, -51, 0).bytes, 110U);
+  usage.freed("acme", {60, 1}, {});
+  EXPECT_FALSE(usage.left("acme", policy, 0, 0).settles) << "there is nobody else";
+}
+
+TEST(Quota, IsMeasuredAgainWhenAsMuchWasFreedAsItAllows) {
+  int measured = 0;
+  UsageTable usage([&](const std::string&) {
+    ++measured;
+    return Usage{100, 2};
+  });
+  PartnerPolicy policy;
+  policy.quota_bytes = 150;
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(usage.left("acme", policy, -100, 0).measured, i % 2 == 0);
+  EXPECT_EQ(measured, 5);
 }
 
 TEST(CredentialExpiry, AnnouncesTheTightestAndLooksAgainInTime) {
