@@ -410,7 +410,7 @@ def status_of(pid):
 
 
 def test_every_session_is_fenced_in_before_and_after_its_login(instance):
-    """Of live sessions: what the sandbox refuses is tested from inside (unit_sftp), and here that they are in it."""
+    """Of live sessions: what the sandbox refuses is tested from inside (unit_sftp, test_sandbox_live), and here that they are in it."""
     front = int(instance.env["SALLYPORT_SFTP_PID"])
     wait_for("the sessions of earlier tests have ended", lambda: not children(front), 60)
     outside = int(status_of(front).get("Seccomp_filters", "0"))
