@@ -21,6 +21,7 @@ constexpr std::chrono::seconds answer_deadline{60};
 // that.
 constexpr timespec between_waits{0, 20'000'000};
 constexpr int most_waits = 25;
+constexpr std::chrono::seconds patience{10};
 
 std::uint64_t added(std::int64_t count) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(count, 0));
@@ -43,15 +44,20 @@ bool Quota::take(std::uint64_t bytes, std::uint64_t files) {
   for (int tries = 0;; ++tries) {
     if (!fits(bytes, files)) report();  // other sessions may have freed some
     if (fits(bytes, files)) {
-      bytes_since_ += static_cast<std::int64_t>(bytes);
-      files_since_ += static_cast<std::int64_t>(files);
-      if (!worth_a_report(added(bytes_since_), added(files_since_)) || send_report(false))
+      if (!worth_a_report(added(bytes_since_) + bytes, added(files_since_) + files)) {
+        bytes_since_ += static_cast<std::int64_t>(bytes);
+        files_since_ += static_cast<std::int64_t>(files);
         return true;
+      }
+      if (send_report(bytes, files)) return true;
       // Others have taken what was left a moment ago.
-      take_back(bytes, files);
-      report();  // or what is taken back would look as if it was left
     }
-    if (!settles_ || tries == most_waits) return false;
+    if (!settles_ || std::chrono::steady_clock::now() < no_wait_until_) return false;
+    if (tries == most_waits) {
+      // Dozens of writes may be on their way, and other channels wait.
+      no_wait_until_ = std::chrono::steady_clock::now() + patience;
+      return false;
+    }
     (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &between_waits, nullptr);
   }
 }
@@ -65,6 +71,8 @@ bool Quota::worth_a_report(std::uint64_t bytes, std::uint64_t files) const {
 void Quota::take_back(std::uint64_t bytes, std::uint64_t files) {
   bytes_since_ -= static_cast<std::int64_t>(bytes);
   files_since_ -= static_cast<std::int64_t>(files);
+  // Others may wait for it.
+  due_ = due_ || (limits() && worth_a_report(added(-bytes_since_), added(-files_since_)));
 }
 
 void Quota::give(std::uint64_t bytes, std::uint64_t files) {
@@ -75,29 +83,35 @@ void Quota::give(std::uint64_t bytes, std::uint64_t files) {
   due_ = due_ || worth_a_report(bytes_freed_, files_freed_);
 }
 
-bool Quota::send_report(bool all) {
+void Quota::report_all() {
+  last_ = true;
+  report();
+}
+
+bool Quota::send_report(std::uint64_t wanted_bytes, std::uint64_t wanted_files) {
   due_ = false;
-  UsageReport report{bytes_since_, files_since_};
-  // Before what is held is counted.
+  UsageReport report;
+  report.bytes = bytes_since_;
+  report.files = files_since_;
+  report.wanted_bytes = wanted_bytes;
+  report.wanted_files = wanted_files;
+  // Before what is held is looked for.
   report.answers = answered_ = broker_.usage_query();
-  if (!limits() && bytes_since_ == 0 && files_since_ == 0) return true;
-  if (held_) {
-    const Held held = held_();
-    report.held_bytes = held.bytes;
-    report.held_files = held.files;
-  }
+  if (!limits() && bytes_since_ == 0 && files_since_ == 0 && wanted_bytes == 0 && wanted_files == 0)
+    return true;
+  if (limits() && held_) report.held = held_();
   // Others are not asked for each small file.
-  if (all || worth_a_report(bytes_freed_, files_freed_)) {
+  if (last_ || worth_a_report(bytes_freed_, files_freed_)) {
     report.freed_bytes = std::exchange(bytes_freed_, 0);
     report.freed_files = std::exchange(files_freed_, 0);
   }
-  const auto answer = broker_.ask<UsageAnswer>(report, answer_deadline);
+  const auto answer = broker_.ask<UsageAnswer>(std::move(report), answer_deadline);
   bytes_since_ = 0;
   files_since_ = 0;
   bytes_left_ = answer.bytes_left;
   files_left_ = answer.files_left;
   settles_ = answer.settles;
-  return !answer.exceeded;
+  return answer.granted;
 }
 
 std::uint64_t Quota::bytes_left() const {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "sftp/broker.h"
 
@@ -28,12 +29,8 @@ class Quota {
         bytes_left_(limits.quota_bytes_left),
         files_left_(limits.quota_files_left) {}
 
-  struct Held {
-    std::uint64_t bytes = 0;
-    std::uint64_t files = 0;
-  };
   /// What files without a name this session has open, asked for each report. Empty: none.
-  void count_held_by(std::function<Held()> count) { held_ = std::move(count); }
+  void count_held_by(std::function<std::vector<HeldFile>()> count) { held_ = std::move(count); }
 
   /// True if `bytes` and `files` more are allowed; they are counted then.
   [[nodiscard]] bool take(std::uint64_t bytes, std::uint64_t files);
@@ -46,9 +43,9 @@ class Quota {
   /// There is something to report that does not wait until more is taken.
   [[nodiscard]] bool owes_report() const { return due_ || answered_ != broker_.usage_query(); }
   /// Tells the daemon what has changed since the last report, and what is held.
-  void report() { (void)send_report(false); }
-  /// Whatever has not been told.
-  void report_all() { (void)send_report(true); }
+  void report() { (void)send_report(0, 0); }
+  /// Whatever has not been told, at the end.
+  void report_all();
   [[nodiscard]] bool limits() const { return bytes_left_ != unlimited || files_left_ != unlimited; }
   [[nodiscard]] std::uint64_t bytes_left() const;
   [[nodiscard]] std::uint64_t files_left() const;
@@ -57,8 +54,8 @@ class Quota {
  private:
   [[nodiscard]] bool fits(std::uint64_t bytes, std::uint64_t files) const;
   [[nodiscard]] bool worth_a_report(std::uint64_t bytes, std::uint64_t files) const;
-  /// False if the quota is exceeded with what was told.
-  bool send_report(bool all);
+  /// True if the daemon has room for what is wanted; it is counted then.
+  bool send_report(std::uint64_t wanted_bytes, std::uint64_t wanted_files);
 
   BrokerClient& broker_;
   std::uint64_t bytes_left_;  ///< as the daemon said last
@@ -69,8 +66,10 @@ class Quota {
   std::uint64_t files_freed_ = 0;
   std::uint32_t answered_ = 0;  ///< the last query
   bool due_ = false;
+  bool last_ = false;
   bool settles_ = false;  ///< as the daemon said last
-  std::function<Held()> held_;
+  std::chrono::steady_clock::time_point no_wait_until_;
+  std::function<std::vector<HeldFile>()> held_;
 };
 
 /// A token bucket of one second.

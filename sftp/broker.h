@@ -256,22 +256,29 @@ struct TakenAnswer {
 
 /// The quota: what this session has added (or, negative, freed) since its last report. The daemon
 /// adds it to the partner's usage and answers UsageAnswer: what is left for all of the partner's
-/// sessions. Sent before the session would exceed what it knows to be left, with what makes it a
-/// sixteenth of that (64 MiB at most), added or freed, when it is asked to (UsageQuery), and at the
+/// sessions. Sent before the session would exceed what it knows to be left, when a sixteenth of
+/// that (64 MiB at most) is to be added or was freed, when it is asked to (UsageQuery), and at the
 /// end. A sweep of the daemon may correct the usage at any time. What is taken into the spool goes
 /// on counting until the daemon says otherwise.
+struct HeldFile {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t bytes = 0;
+};
 struct UsageReport {
   std::int64_t bytes = 0;
   std::int64_t files = 0;
-  /// Of files that this session has open and that have no name any more, whoever removed them: all
-  /// of them now. They lie on the disk until they are closed, where no sweep sees them.
-  std::uint64_t held_bytes = 0;
-  std::uint64_t held_files = 0;
+  /// To be added, too, if the quota has room for it; nothing is if it has not.
+  std::uint64_t wanted_bytes = 0;
+  std::uint64_t wanted_files = 0;
   /// What lost its name since this was told last. Other sessions are asked whether they hold it,
   /// and it counts until each has answered.
   std::uint64_t freed_bytes = 0;
   std::uint64_t freed_files = 0;
-  std::uint32_t answers = 0;  ///< the last query that had come before `held_` was counted
+  std::uint32_t answers = 0;  ///< the last query that had come before `held` was made
+  /// Files that this session has open and that have no name any more, whoever removed them: all of
+  /// them now. They lie on the disk until they are closed, where no sweep sees them.
+  std::vector<HeldFile> held{};
 };
 /// The daemon, unasked: something of the partner's was removed or replaced, which this session may
 /// have open. It sends a UsageReport when it can.
@@ -281,8 +288,8 @@ struct UsageQuery {
 struct UsageAnswer {
   std::uint64_t bytes_left = unlimited;
   std::uint64_t files_left = unlimited;
-  bool exceeded = false;  ///< with what was reported: what was added last is to be taken back
-  bool settles = false;   ///< something was freed, and other sessions have not answered yet
+  bool granted = true;   ///< what was wanted is the session's
+  bool settles = false;  ///< something was freed, and other sessions have not answered yet
 };
 
 enum class FileEventKind : std::uint8_t {

@@ -214,14 +214,20 @@ void walk(auto& a, Is<TakenAnswer> auto& m) {
   a.field(m.size);
   a.field(m.modified);
 }
+void walk(auto& a, Is<HeldFile> auto& m) {
+  a.field(m.device);
+  a.field(m.inode);
+  a.field(m.bytes);
+}
 void walk(auto& a, Is<UsageReport> auto& m) {
   a.field(m.bytes);
   a.field(m.files);
-  a.field(m.held_bytes);
-  a.field(m.held_files);
+  a.field(m.wanted_bytes);
+  a.field(m.wanted_files);
   a.field(m.freed_bytes);
   a.field(m.freed_files);
   a.field(m.answers);
+  a.list(m.held, [](auto& inner, auto& file) { walk(inner, file); });
 }
 void walk(auto& a, Is<UsageQuery> auto& m) {
   a.field(m.number);
@@ -229,7 +235,7 @@ void walk(auto& a, Is<UsageQuery> auto& m) {
 void walk(auto& a, Is<UsageAnswer> auto& m) {
   a.field(m.bytes_left);
   a.field(m.files_left);
-  a.field(m.exceeded);
+  a.field(m.granted);
   a.field(m.settles);
 }
 void walk(auto& a, Is<FileEvent> auto& m) {

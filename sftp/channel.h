@@ -50,7 +50,7 @@ class Channel {
   /// The connection ends: open uploads become partials.
   void finish();
   /// Of its session; nothing without one.
-  void add_held(Quota::Held& held, Session::Files& seen) const {
+  void add_held(std::vector<HeldFile>& held, Session::Files& seen) const {
     if (session_) session_->add_held(held, seen);
   }
 

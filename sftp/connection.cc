@@ -221,7 +221,7 @@ class Connection {
         },
         &daemon_spoke_);
     context_->quota.count_held_by([this] {
-      Quota::Held held;
+      std::vector<HeldFile> held;
       Session::Files seen;
       for (const auto& channel : channels_) channel->add_held(held, seen);
       return held;

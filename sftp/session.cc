@@ -271,14 +271,13 @@ void Session::reply_handle(Request& request, const Handle& handle) {
   replies_.handle(request.id, {reinterpret_cast<const char*>(words), sizeof(words)});
 }
 
-void Session::add_held(Quota::Held& held, Files& seen) const {
+void Session::add_held(std::vector<HeldFile>& held, Files& seen) const {
   struct stat status {};
   for (const auto& handle : handles_) {
     if (handle->kind != Handle::Kind::file || !nameless(*handle, status) ||
         !seen.emplace(status.st_dev, status.st_ino).second)
       continue;
-    held.bytes += static_cast<std::uint64_t>(status.st_size);
-    ++held.files;
+    held.push_back({status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size)});
   }
 }
 

@@ -123,7 +123,7 @@ class Session {
   void finish();
   /// What the quota does not find on the disk, for it has no name; each file once.
   using Files = std::set<std::pair<dev_t, ino_t>>;
-  void add_held(Quota::Held& held, Files& seen) const;
+  void add_held(std::vector<HeldFile>& held, Files& seen) const;
 
  private:
   static constexpr std::size_t enough_replies = 512 * 1024;

@@ -248,7 +248,7 @@ void Session::rmdir(Request& request) {
   const auto path = path_of(request);
   if (!path || !permit(request, Operation::remove_directory, *path)) return;
   if (!context_.tree.remove_directory(*path)) return reply_errno(request, errno);
-  context_.quota.give(0, 1);
+  context_.quota.take_back(0, 1);
   tell(FileEventKind::remove_directory, *path);
   reply(request, Code::ok);
 }

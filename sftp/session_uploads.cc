@@ -242,8 +242,10 @@ Session::Outcome Session::take(std::unique_ptr<Upload>& upload) {
   const VirtualPath path = upload->path;
   const Outcome failure{Code::failure, std::string(not_recorded)};
   // A large file that was resumed is read again, which may take longer than a suspension may.
-  const auto digest = upload->hash.finish(upload->fd.get(), upload->size,
-                                          [this] { return context_.broker.ended(); });
+  const auto digest = upload->hash.finish(upload->fd.get(), upload->size, [this] {
+    if (context_.quota.owes_report()) context_.quota.report();
+    return context_.broker.ended();
+  });
   if (!digest) return failure;
   UploadDone done;
   done.file_id = base::random_id();

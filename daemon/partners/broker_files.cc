@@ -2,6 +2,7 @@
 // and never used as paths.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <limits>
@@ -186,69 +187,78 @@ void BrokerServer::Impl::on_taken(const ConnectionPtr& connection, std::uint32_t
 void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t id,
                                   const sftp::UsageReport& report) {
   const std::string& partner = connection->peer.partner;
-  // No session adds, frees or holds more than this; sums of more would overflow.
+  // No session adds, frees or wants more than this; sums of more would overflow.
   constexpr std::int64_t most = std::int64_t{1} << 50;
   const auto claimed = [](std::uint64_t bytes, std::uint64_t files) {
     constexpr auto limit = static_cast<std::uint64_t>(most);
     return Usage{std::min(bytes, limit), std::min(files, limit)};
   };
-  hears_of_held(connection, claimed(report.held_bytes, report.held_files), report.answers);
+  hears_of_held(connection, report);
   if (report.freed_bytes != 0 || report.freed_files != 0)
     ask_what_is_held(partner, connection.get(), claimed(report.freed_bytes, report.freed_files));
   sftp::UsageAnswer reply;
   try {
     const QuotaLeft left =
-        usage_.left(partner, connection->policy, std::clamp(report.bytes, -most, most),
-                    std::clamp(report.files, -most, most));
+        usage_.left(partner, connection->policy,
+                    {std::clamp(report.bytes, -most, most), std::clamp(report.files, -most, most),
+                     claimed(report.wanted_bytes, report.wanted_files)});
     reply.bytes_left = left.bytes;
     reply.files_left = left.files;
-    reply.exceeded = left.exceeded;
+    reply.granted = left.granted;
     reply.settles = left.settles;
     // The disk was asked, which does not know what has no name.
     if (left.measured) ask_what_is_held(partner, nullptr, {});
   } catch (const base::Error& error) {
     base::log_error("sftp.quota", {{"partner", partner}}, "The quota of {} cannot be measured: {}",
                     partner, error.what());
-    reply.bytes_left = 0;
-    reply.files_left = 0;
+    reply = {0, 0, false, false};
   }
   answer(connection, id, reply);
 }
 
-void BrokerServer::Impl::hears_of_held(const ConnectionPtr& connection, const Usage& held,
-                                       std::uint32_t answers) {
+void BrokerServer::Impl::hears_of_held(const ConnectionPtr& connection,
+                                       const sftp::UsageReport& report) {
+  UsageTable::Held held;
+  for (const sftp::HeldFile& file : report.held)
+    held[{file.device, file.inode}] = std::min(file.bytes, std::uint64_t{1} << 50);
   const std::string& partner = connection->peer.partner;
   const std::lock_guard lock(mutex_);
   // It has ended meanwhile, and with it what it held.
-  if (connection->gone) return;
-  usage_.holds(partner, connection->session_id, held);
-  if (answers != connection->usage_asked) return;
-  connection->usage_answered = answers;
-  if (std::exchange(connection->usage_again, false)) return ask_of_usage(*connection);
-  usage_.heard(partner, connection->session_id);
+  if (connection->gone || !has_quota(*connection)) return;
+  usage_.holds(partner, connection->session_id, std::move(held));
+  if (report.answers != connection->usage_asked) return;
+  connection->usage_answered = report.answers;
+  usage_.heard(partner, connection->session_id, report.answers);
+  if (std::exchange(connection->usage_again, false)) static_cast<void>(ask_of_usage(*connection));
 }
 
-void BrokerServer::Impl::ask_of_usage(BrokerConnection& connection) {
+// A session keeps the policies that it was let in with: one without a quota counts nothing.
+bool BrokerServer::Impl::has_quota(const BrokerConnection& connection) {
+  return connection.policy.quota_bytes != no_limit || connection.policy.quota_files != no_limit;
+}
+
+std::uint32_t BrokerServer::Impl::ask_of_usage(BrokerConnection& connection) {
   // One at a time: they would fill the socket of a session that is at work for long.
   if (connection.usage_asked != connection.usage_answered) {
     connection.usage_again = true;
-    return;
+    return connection.usage_asked + 1;
   }
-  ++connection.usage_asked;
-  // One whose socket is full is about to be ended.
-  static_cast<void>(
-      sftp::send_message(connection.fd.get(), 0, sftp::UsageQuery{connection.usage_asked}));
+  const sftp::UsageQuery query{++connection.usage_asked};
+  if (!sftp::send_message(connection.fd.get(), 0, query))
+    ::shutdown(connection.fd.get(), SHUT_RDWR);  // the loop sees the end of it
+  return query.number;
 }
 
 // `freed` counts until all that are asked have answered or gone.
 void BrokerServer::Impl::ask_what_is_held(const std::string& partner,
                                           const BrokerConnection* freed_by, const Usage& freed) {
   const std::lock_guard lock(mutex_);
-  std::set<std::string> asked;
+  UsageTable::Queries asked;
   for (const auto& [fd, other] : connections_) {
-    if (other.get() == freed_by || !other->logged_in || other->peer.partner != partner) continue;
-    ask_of_usage(*other);
-    asked.insert(other->session_id);
+    if (other.get() == freed_by || !other->logged_in || other->peer.partner != partner ||
+        !has_quota(*other))
+      continue;
+    asked[other->session_id] = ask_of_usage(*other);
   }
   usage_.freed(partner, freed, std::move(asked));
 }

@@ -165,11 +165,12 @@ class BrokerServer::Impl {
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);
   void on_usage(const ConnectionPtr& connection, std::uint32_t id, const sftp::UsageReport& report);
-  void hears_of_held(const ConnectionPtr& connection, const Usage& held, std::uint32_t answers);
+  void hears_of_held(const ConnectionPtr& connection, const sftp::UsageReport& report);
   void ask_what_is_held(const std::string& partner, const BrokerConnection* freed_by,
                         const Usage& freed);
-  /// Under the mutex.
-  static void ask_of_usage(BrokerConnection& connection);
+  [[nodiscard]] static bool has_quota(const BrokerConnection& connection);
+  /// The number of the query whose answer tells of all until now. Under the mutex.
+  [[nodiscard]] static std::uint32_t ask_of_usage(BrokerConnection& connection);
   void on_end(const ConnectionPtr& connection, const sftp::SessionEnd& end);
   /// What a session left behind becomes partials.
   void recover(const std::string& partner, const std::string& session_id, const SessionPeer& peer);

@@ -179,7 +179,7 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
   reply.policy.taken_seconds = static_cast<std::uint32_t>(config->gateway.taken_memory.count());
   base::UniqueFd directory;
   try {
-    const QuotaLeft left = usage_.left(partner.name, policy, 0, 0);
+    const QuotaLeft left = usage_.left(partner.name, policy, {});
     reply.limits.quota_bytes_left = left.bytes;
     reply.limits.quota_files_left = left.files;
     if (left.measured) ask_what_is_held(partner.name, nullptr, {});

@@ -12,8 +12,8 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/config/config.h"
@@ -24,9 +24,16 @@ namespace sallyport::daemon {
 struct QuotaLeft {
   std::uint64_t bytes = no_limit;
   std::uint64_t files = no_limit;
-  bool exceeded = false;  ///< more is used than the quota allows
+  bool granted = true;    ///< there was room for what was wanted
   bool measured = false;  ///< just now
   bool settles = false;   ///< something that was freed is waited for
+};
+
+/// What a session adds and frees (less than 0), and what it would add if there is room for it.
+struct UsageChange {
+  std::int64_t bytes = 0;
+  std::int64_t files = 0;
+  Usage wanted;
 };
 
 class UsageTable {
@@ -35,16 +42,20 @@ class UsageTable {
   explicit UsageTable(std::function<Usage(const std::string&)> measure)
       : measure_(std::move(measure)) {}
 
-  /// Adds what a session reports (0 at login) and returns what is left of the policy's quota.
+  /// Adds what a session reports (nothing at login) and returns what is left of the policy's quota.
   [[nodiscard]] QuotaLeft left(const std::string& partner, const PartnerPolicy& policy,
-                               std::int64_t more_bytes, std::int64_t more_files);
+                               const UsageChange& change);
+  /// Bytes of files, by device and inode: several sessions may hold one.
+  using Held = std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>;
   /// What a session holds now, instead of what it said before.
-  void holds(const std::string& partner, const std::string& session, const Usage& held);
-  /// Something lost its name: it goes on counting until heard() of all `sessions`, which may have
+  void holds(const std::string& partner, const std::string& session, Held held);
+  /// The number of the query that each session is to answer.
+  using Queries = std::map<std::string, std::uint32_t>;
+  /// Something lost its name: it goes on counting until heard() of all that are asked, who may have
   /// it open.
-  void freed(const std::string& partner, const Usage& freed, std::set<std::string> sessions);
-  /// What a session holds() is all that it held when it was asked last.
-  void heard(const std::string& partner, const std::string& session);
+  void freed(const std::string& partner, const Usage& freed, Queries asked);
+  /// What a session holds() is all that it held when it was asked that.
+  void heard(const std::string& partner, const std::string& session, std::uint32_t query);
   /// A session has ended.
   void forget(const std::string& partner, const std::string& session);
 
@@ -54,17 +65,22 @@ class UsageTable {
     std::int64_t files = 0;
     std::optional<std::chrono::steady_clock::time_point> measured;
     bool being_measured = false;
-    std::map<std::string, Usage> held;  ///< by sessions that hold anything
+    std::map<std::string, Held> held;  ///< by sessions that hold anything
     struct Freed {
       Usage usage;
-      std::set<std::string> waits_for;
+      Queries waits_for;
     };
     std::vector<Freed> freed;
     std::uint64_t bytes_freed = 0;  ///< since it was measured
     std::uint64_t files_freed = 0;
+    std::chrono::steady_clock::duration walk{0};  ///< what measuring took
   };
-  static void hear(Known& known, const std::string& session);
-  void measure(const std::string& partner, std::chrono::steady_clock::time_point now);
+  [[nodiscard]] static bool stale(const Known& known, const PartnerPolicy& policy,
+                                  std::chrono::steady_clock::time_point now);
+  [[nodiscard]] static Usage used(const Known& known);
+  /// Whoever `leaves` answers nothing any more.
+  static void hear(Known& known, const std::string& session, std::uint32_t query, bool leaves);
+  void measure(const std::string& partner);
 
   const std::function<Usage(const std::string&)> measure_;
   std::mutex mutex_;

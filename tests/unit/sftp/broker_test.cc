@@ -55,8 +55,8 @@ std::vector<Message> samples() {
           Recorded{Status::refused, "no"},
           TakenQuery{"/Incoming/a", 5, true, 7},
           TakenAnswer{true, 1, 2},
-          UsageReport{-5, 6, 7, 8, 9, 10, 11},
-          UsageAnswer{1, 2, true, true},
+          UsageReport{-5, 6, 7, 8, 9, 10, 11, {{12, 13, 14}, {15, 16, 17}}},
+          UsageAnswer{1, 2, false, true},
           FileEvent{},
           LoginFailure{"u", "r"},
           SessionEnd{},
@@ -262,7 +262,7 @@ TEST(Quota, TellsOfWhatIsFreedThoughAsMuchIsTaken) {
   SessionLimits limits;
   limits.quota_bytes_left = 1 << 20;
   Quota quota(client, limits);
-  quota.count_held_by([] { return Quota::Held{11, 2}; });
+  quota.count_held_by([] { return std::vector<HeldFile>{{1, 2, 11}}; });
   for (int round = 0; round < 3; ++round) {
     EXPECT_FALSE(quota.owes_report());
     EXPECT_TRUE(quota.take(30 << 10, 0));
@@ -288,8 +288,8 @@ TEST(Quota, TellsOfWhatIsFreedThoughAsMuchIsTaken) {
   daemon.join();
   ASSERT_EQ(reports.size(), 3U);
   EXPECT_EQ(reports[0].bytes, 0);
-  EXPECT_EQ(reports[0].held_bytes, 11U);
-  EXPECT_EQ(reports[0].held_files, 2U);
+  ASSERT_EQ(reports[0].held.size(), 1U);
+  EXPECT_EQ(reports[0].held[0].bytes, 11U);
   EXPECT_EQ(reports[0].freed_bytes, 87U << 10);
   EXPECT_EQ(reports[0].answers, 0U);
   EXPECT_EQ(reports[1].answers, 7U);
@@ -303,22 +303,33 @@ TEST(Quota, TakesNothingThatOthersHaveTakenMeanwhile) {
   SessionLimits limits;
   limits.quota_bytes_left = 1 << 20;
   Quota quota(client, limits);
-  std::vector<std::int64_t> added;
-  std::thread daemon([&added, socket = theirs.get()] {
-    const auto next = [&](UsageAnswer answer) {
+  std::vector<std::uint64_t> wanted;
+  std::thread daemon([&wanted, socket = theirs.get()] {
+    for (const UsageAnswer& answer :
+         {UsageAnswer{100, unlimited, false, false}, UsageAnswer{100, unlimited, true, true},
+          UsageAnswer{200'000, unlimited, true, false}, UsageAnswer{0, unlimited, true, false}}) {
       const Received received = receive_message(socket);
-      added.push_back(std::get<UsageReport>(received.envelope.message).bytes);
+      wanted.push_back(std::get<UsageReport>(received.envelope.message).wanted_bytes);
       (void)send_message(socket, received.envelope.id, answer);
-    };
-    next({0, unlimited, true, false});
-    next({100, unlimited, false, true});
-    next({200'000, unlimited, false, false});
-    next({0, unlimited, false, false});
+    }
   });
   EXPECT_FALSE(quota.take(1 << 20, 0)) << "it was all that was left, a while ago";
+  EXPECT_TRUE(quota.take(100, 0));
   EXPECT_TRUE(quota.take(200'000, 0)) << "what was freed and is not held comes after a moment";
   daemon.join();
-  EXPECT_EQ(added, (std::vector<std::int64_t>{1 << 20, -(1 << 20), 0, 200'000}));
+  EXPECT_EQ(wanted, (std::vector<std::uint64_t>{1 << 20, 0, 0, 200'000}));
+}
+
+TEST(Quota, TellsOfWhatWasCut) {
+  auto [ours, theirs] = pair();
+  BrokerClient client(std::move(ours));
+  SessionLimits limits;
+  limits.quota_bytes_left = 0;
+  Quota quota(client, limits);
+  quota.take_back(60 << 10, 0);
+  EXPECT_FALSE(quota.owes_report());
+  quota.take_back(60 << 10, 0);
+  EXPECT_TRUE(quota.owes_report()) << "others may wait for it";
 }
 
 TEST(Quota, TellsOfASixteenthOfWhatIsLeft) {
@@ -343,9 +354,11 @@ TEST(Quota, TellsOfASixteenthOfWhatIsLeft) {
   EXPECT_TRUE(quota.take(4 << 10, 0)) << "64 KiB at least, whatever is left";
   daemon.join();
   ASSERT_EQ(reports.size(), 3U);
-  EXPECT_EQ(reports[0].bytes, 10 << 20);
-  EXPECT_EQ(reports[1].files, 1);
-  EXPECT_EQ(reports[2].bytes, 64 << 10);
+  EXPECT_EQ(reports[0].bytes, 9 << 20);
+  EXPECT_EQ(reports[0].wanted_bytes, 1U << 20);
+  EXPECT_EQ(reports[1].wanted_files, 1U);
+  EXPECT_EQ(reports[2].bytes, 60 << 10);
+  EXPECT_EQ(reports[2].wanted_bytes, 4U << 10);
 }
 
 TEST(Broker, ADaemonThatTakesNoConnectionsIsAwayAtOnce) {

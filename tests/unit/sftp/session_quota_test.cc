@@ -52,7 +52,7 @@ TEST_F(SessionTest, WhatIsOpenCountsWithoutItsName) {
   broker_->settings.limits.quota_bytes_left = 250'000;
   start();
   const auto held = [this] {
-    Quota::Held all;
+    std::vector<HeldFile> all;
     Session::Files seen;
     session_->add_held(all, seen);
     return all;
@@ -63,11 +63,11 @@ TEST_F(SessionTest, WhatIsOpenCountsWithoutItsName) {
   const std::string removed = open("/Shared/removed", open_flag::read).text;
   const std::string replaced = open("/Shared/replaced", open_flag::read).text;
   ASSERT_EQ(put("/Shared/new", "new").code, Code::ok);
-  EXPECT_EQ(held().files, 0U);
+  EXPECT_TRUE(held().empty());
   ASSERT_EQ(by_path(Type::remove, "/Shared/removed").code, Code::ok);
   ASSERT_EQ(posix_rename("/Shared/new", "/Shared/replaced").code, Code::ok);
-  EXPECT_EQ(held().bytes, 200'000U);
-  EXPECT_EQ(held().files, 2U);
+  ASSERT_EQ(held().size(), 2U);
+  EXPECT_EQ(held()[0].bytes, 100'000U);
   EXPECT_EQ(put("/Shared/again", large).text, Quota::no_more_bytes);
   EXPECT_EQ(read(removed, 0, 10).text, "xxxxxxxxxx") << "who has it open goes on";
   ASSERT_EQ(by_handle(Type::close, removed).code, Code::ok);
@@ -75,14 +75,14 @@ TEST_F(SessionTest, WhatIsOpenCountsWithoutItsName) {
   EXPECT_EQ(put("/Shared/more", large).text, Quota::no_more_bytes);
   ASSERT_EQ(by_handle(Type::close, replaced).code, Code::ok);
   EXPECT_EQ(put("/Shared/more", large).code, Code::ok);
-  EXPECT_EQ(held().files, 0U);
+  EXPECT_TRUE(held().empty());
 }
 
 TEST_F(SessionTest, NothingIsFreedOfAFileWithoutItsName) {
   broker_->settings.limits.quota_bytes_left = 250'000;
   start();
   context_->quota.count_held_by([this] {
-    Quota::Held all;
+    std::vector<HeldFile> all;
     Session::Files seen;
     session_->add_held(all, seen);
     return all;
@@ -133,10 +133,10 @@ TEST_F(SessionTest, WhatWePutIntoOutgoingCountsForNobody) {
   start();
   const std::string handle = open("/Outgoing/Orders/ours", open_flag::read).text;
   ASSERT_EQ(by_path(Type::remove, "/Outgoing/Orders/ours").code, Code::ok);
-  Quota::Held held;
+  std::vector<HeldFile> held;
   Session::Files seen;
   session_->add_held(held, seen);
-  EXPECT_EQ(held.files, 0U);
+  EXPECT_TRUE(held.empty());
   EXPECT_EQ(by_handle(Type::close, handle).code, Code::ok);
 }
 

@@ -154,12 +154,21 @@ void TestBroker::answer(int socket, const Envelope& envelope) {
     };
     use(limits.quota_bytes_left, usage->bytes);
     use(limits.quota_files_left, usage->files);
-    const auto beside = [](std::uint64_t left, std::uint64_t held) {
-      return left == unlimited ? left : left - std::min(left, held);
+    std::uint64_t held = 0;
+    for (const HeldFile& file : usage->held) held += file.bytes;
+    const auto beside = [](std::uint64_t left, std::uint64_t count) {
+      return left == unlimited ? left : left - std::min(left, count);
     };
-    (void)send_message(socket, id,
-                       UsageAnswer{beside(limits.quota_bytes_left, usage->held_bytes),
-                                   beside(limits.quota_files_left, usage->held_files)});
+    UsageAnswer answer;
+    answer.granted = usage->wanted_bytes <= beside(limits.quota_bytes_left, held) &&
+                     usage->wanted_files <= beside(limits.quota_files_left, usage->held.size());
+    if (answer.granted) {
+      use(limits.quota_bytes_left, static_cast<std::int64_t>(usage->wanted_bytes));
+      use(limits.quota_files_left, static_cast<std::int64_t>(usage->wanted_files));
+    }
+    answer.bytes_left = beside(limits.quota_bytes_left, held);
+    answer.files_left = beside(limits.quota_files_left, usage->held.size());
+    (void)send_message(socket, id, answer);
   } else if (id != 0) {
     (void)send_message(socket, id, Recorded{Status::ok, ""});
   }

@@ -256,7 +256,7 @@ TEST_F(BrokerTest, WhatASessionHoldsIsAskedForAndForgottenWithIt) {
   };
   const auto holds = [](sftp::BrokerClient& client, std::uint64_t bytes, std::uint32_t answers) {
     sftp::UsageReport report;
-    report.held_bytes = bytes;
+    report.held = {{1, 1, bytes}};
     report.answers = answers;
     return client.ask<sftp::UsageAnswer>(report, patience);
   };
@@ -281,7 +281,9 @@ TEST_F(BrokerTest, WhatASessionHoldsIsAskedForAndForgottenWithIt) {
   EXPECT_TRUE(holds(*second, 300, query).settles) << "an answer to what was asked before";
   EXPECT_EQ(holds(*second, std::numeric_limits<std::uint64_t>::max(), query + 1).bytes_left, 0U);
   EXPECT_EQ(holds(*second, 300, asked(*second, 0)).bytes_left, 700U);
-  const auto left = [&] { return holds(*first, 0, first->usage_query()).bytes_left; };
+  const auto left = [&first] {
+    return first->ask<sftp::UsageAnswer>(sftp::UsageReport{}, patience).bytes_left;
+  };
   EXPECT_EQ(left(), 700U);
   second.reset();
   const auto until = std::chrono::steady_clock::now() + patience;

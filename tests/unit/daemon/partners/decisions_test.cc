@@ -356,77 +356,101 @@ TEST(Taken, OfTooManyTheOldestAreForgotten) {
   EXPECT_TRUE(taken.find("acme", "again", 0, now));
 }
 
-TEST(Quota, IsMeasuredOnceAndCountedOn) {
+struct QuotaTest : testing::Test {
+  QuotaTest() {
+    policy.quota_bytes = 150;
+    policy.quota_files = 5;
+  }
+  QuotaLeft left(std::int64_t bytes = 0, std::int64_t files = 0, Usage wanted = {}) {
+    return usage.left("acme", policy, {bytes, files, wanted});
+  }
   int measured = 0;
-  UsageTable usage([&](const std::string&) {
+  UsageTable usage{[this](const std::string&) {
     ++measured;
     return Usage{100, 2};
-  });
+  }};
   PartnerPolicy policy;
-  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, no_limit);
+};
+
+TEST_F(QuotaTest, IsMeasuredOnceAndCountedOn) {
+  policy.quota_bytes = no_limit;
+  policy.quota_files = no_limit;
+  EXPECT_EQ(left().bytes, no_limit);
   EXPECT_EQ(measured, 0);
   policy.quota_bytes = 150;
   policy.quota_files = 3;
-  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 50U);
-  EXPECT_EQ(usage.left("acme", policy, 30, 1).files, 0U);
-  EXPECT_EQ(usage.left("acme", policy, 30, 0).bytes, 0U);
-  EXPECT_EQ(usage.left("acme", policy, -60, -1).bytes, 50U);
+  EXPECT_EQ(left().bytes, 50U);
+  EXPECT_EQ(left(30, 1).files, 0U);
+  EXPECT_EQ(left(30, 0).bytes, 0U);
+  EXPECT_EQ(left(-60, -1).bytes, 50U);
   EXPECT_EQ(measured, 1);
 }
 
-TEST(Quota, CountsWhatSessionsHoldUntilTheyDoNot) {
-  UsageTable usage([](const std::string&) { return Usage{100, 2}; });
-  PartnerPolicy policy;
-  policy.quota_bytes = 150;
-  policy.quota_files = 5;
-  usage.holds("acme", "first", {10, 1});
-  usage.holds("acme", "second", {20, 1});
-  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 20U);
-  EXPECT_EQ(usage.left("acme", policy, 0, 0).files, 1U);
-  usage.holds("acme", "first", {15, 1});
-  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 15U) << "instead of what it held before";
+TEST_F(QuotaTest, GrantsWhatThereIsRoomForAndNothingOtherwise) {
+  EXPECT_TRUE(left(0, 0, {50, 1}).granted) << "measured just now: it is not on the disk yet";
+  EXPECT_EQ(left().bytes, 0U);
+  EXPECT_FALSE(left(0, 0, {1, 0}).granted);
+  EXPECT_EQ(left().files, 2U);
+  EXPECT_TRUE(left(0, 0, {0, 1}).granted) << "bytes that are used up are no reason";
+  EXPECT_FALSE(left(-10, 0, {10, 2}).granted);
+  EXPECT_EQ(left().bytes, 10U);
+  EXPECT_TRUE(left(0, 0, {10, 1}).granted);
+  EXPECT_EQ(measured, 1);
+}
+
+TEST_F(QuotaTest, CountsWhatSessionsHoldUntilTheyDoNot) {
+  usage.holds("acme", "first", {{{1, 1}, 10}});
+  usage.holds("acme", "second", {{{1, 2}, 20}});
+  EXPECT_EQ(left().bytes, 20U);
+  EXPECT_EQ(left().files, 1U);
+  usage.holds("acme", "first", {{{1, 1}, 15}});
+  EXPECT_EQ(left().bytes, 15U) << "instead of what it held before";
+  usage.holds("acme", "second", {{{1, 1}, 15}, {{2, 1}, 5}});
+  EXPECT_EQ(left().bytes, 30U) << "one of them is the first one's, too";
   usage.holds("acme", "first", {});
+  EXPECT_EQ(left().bytes, 30U);
   usage.holds("other", "first", {});
-  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 30U);
-  EXPECT_EQ(usage.left("other", policy, 0, 0).bytes, 50U);
   usage.forget("acme", "second");
-  EXPECT_EQ(usage.left("acme", policy, 0, 0).bytes, 50U);
+  EXPECT_EQ(left().bytes, 50U);
 }
 
-TEST(Quota, CountsWhatIsFreedUntilAllHaveSaidWhatTheyHold) {
-  UsageTable usage([](const std::string&) { return Usage{100, 2}; });
-  PartnerPolicy policy;
-  policy.quota_bytes = 150;
-  policy.quota_files = 5;
-  (void)usage.left("acme", policy, 0, 0);
-  usage.freed("acme", {60, 1}, {"first", "second"});
-  auto left = usage.left("acme", policy, -60, -1);
-  EXPECT_EQ(left.bytes, 50U);
-  EXPECT_TRUE(left.settles);
-  usage.holds("acme", "first", {60, 1});
-  usage.heard("acme", "first");
+TEST_F(QuotaTest, CountsWhatIsFreedUntilAllHaveSaidWhatTheyHold) {
+  (void)left();
+  usage.freed("acme", {60, 1}, {{"first", 3}, {"second", 1}});
+  EXPECT_EQ(left(-60, -1).bytes, 50U);
+  EXPECT_TRUE(left().settles);
+  usage.heard("acme", "first", 2);
   usage.forget("acme", "second");
-  left = usage.left("acme", policy, 0, 0);
-  EXPECT_EQ(left.bytes, 50U) << "it is held";
-  EXPECT_FALSE(left.settles);
-  EXPECT_FALSE(left.exceeded);
-  EXPECT_TRUE(usage.left("acme", policy, 51, 0).exceeded);
+  EXPECT_TRUE(left().settles) << "that was an answer to what was asked before";
+  usage.holds("acme", "first", {{{1, 1}, 60}});
+  usage.heard("acme", "first", 3);
+  EXPECT_EQ(left().bytes, 50U) << "it is held";
+  EXPECT_FALSE(left().settles);
   usage.forget("acme", "first");
-  EXPECT_EQ(usage.left("acme", policy, -51, 0).bytes, 110U);
+  EXPECT_EQ(left().bytes, 110U);
   usage.freed("acme", {60, 1}, {});
-  EXPECT_FALSE(usage.left("acme", policy, 0, 0).settles) << "there is nobody else";
+  EXPECT_FALSE(left().settles) << "there is nobody else";
 }
 
-TEST(Quota, IsMeasuredAgainWhenAsMuchWasFreedAsItAllows) {
-  int measured = 0;
-  UsageTable usage([&](const std::string&) {
-    ++measured;
-    return Usage{100, 2};
-  });
-  PartnerPolicy policy;
-  policy.quota_bytes = 150;
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(usage.left("acme", policy, -100, 0).measured, i % 2 == 0);
-  EXPECT_EQ(measured, 5);
+TEST_F(QuotaTest, WhoGoesOnFreeingIsHeardMeanwhile) {
+  (void)left();
+  for (std::uint32_t number = 1; number < 1000; ++number) {
+    usage.freed("acme", {1, 0}, {{"busy", 1}, {"prompt", number}});
+    usage.freed("acme", {1, 0}, {{"busy", 1}, {"prompt", number + 1}});
+    usage.heard("acme", "prompt", number);
+  }
+  usage.heard("acme", "prompt", 1000);
+  EXPECT_EQ(left().bytes, 0U) << "1998 bytes, of 50";
+  usage.heard("acme", "busy", 1);
+  EXPECT_EQ(left().bytes, 50U);
+}
+
+TEST_F(QuotaTest, IsMeasuredAgainWhenAsMuchWasFreedAsItAllowsButNotAllTheTime) {
+  for (int i = 0; i < 10; ++i) (void)left(-100, 0);
+  EXPECT_EQ(measured, 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds{1100});
+  EXPECT_TRUE(left().measured);
+  EXPECT_EQ(measured, 2);
 }
 
 TEST(CredentialExpiry, AnnouncesTheTightestAndLooksAgainInTime) {
