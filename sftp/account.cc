@@ -22,6 +22,8 @@ constexpr std::chrono::seconds answer_deadline{60};
 constexpr timespec between_waits{0, 20'000'000};
 constexpr int most_waits = 25;
 constexpr std::chrono::seconds patience{10};
+// What was freed is told this often, however little it is: what is left may be nothing by now.
+constexpr std::chrono::seconds often{1};
 
 std::uint64_t added(std::int64_t count) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(count, 0));
@@ -83,6 +85,14 @@ void Quota::give(std::uint64_t bytes, std::uint64_t files) {
   due_ = due_ || worth_a_report(bytes_freed_, files_freed_);
 }
 
+std::optional<std::chrono::milliseconds> Quota::tells_in(
+    std::chrono::steady_clock::time_point now) const {
+  const bool frees = bytes_since_ < 0 || files_since_ < 0 || bytes_freed_ != 0 || files_freed_ != 0;
+  if (!limits() || !frees) return std::nullopt;
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(told_ + often - now);
+  return std::max(left, std::chrono::milliseconds{0});
+}
+
 void Quota::report_all() {
   last_ = true;
   report();
@@ -111,6 +121,8 @@ bool Quota::send_report(std::uint64_t wanted_bytes, std::uint64_t wanted_files) 
   bytes_left_ = answer.bytes_left;
   files_left_ = answer.files_left;
   settles_ = answer.settles;
+  if (!settles_) no_wait_until_ = {};
+  told_ = std::chrono::steady_clock::now();
   return answer.granted;
 }
 

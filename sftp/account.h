@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -44,6 +45,9 @@ class Quota {
   [[nodiscard]] bool owes_report() const { return due_ || answered_ != broker_.usage_query(); }
   /// Tells the daemon what has changed since the last report, and what is held.
   void report() { (void)send_report(0, 0); }
+  /// When what was freed is to be told though it is little, if anything was.
+  [[nodiscard]] std::optional<std::chrono::milliseconds> tells_in(
+      std::chrono::steady_clock::time_point now) const;
   /// Whatever has not been told, at the end.
   void report_all();
   [[nodiscard]] bool limits() const { return bytes_left_ != unlimited || files_left_ != unlimited; }
@@ -69,6 +73,7 @@ class Quota {
   bool last_ = false;
   bool settles_ = false;  ///< as the daemon said last
   std::chrono::steady_clock::time_point no_wait_until_;
+  std::chrono::steady_clock::time_point told_;
   std::function<std::vector<HeldFile>()> held_;
 };
 

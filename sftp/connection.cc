@@ -293,6 +293,7 @@ class Connection {
           if (const auto pause = pause_of_peers(); pause.count() > 0) wait_for_daemon(pause);
           const auto longest = exhausted ? throttled : idle;
           timeout = static_cast<int>(std::min<std::int64_t>(longest.count() + 1, 3600 * 1000));
+          timeout = std::min(timeout, tell_of_freed(now, timeout));
           wait_awake(now);
         }
       }
@@ -306,6 +307,15 @@ class Connection {
       // many.
       if (std::exchange(daemon_spoke_, false) && broker_->ended()) return "daemon";
     }
+  }
+
+  // What comes of it, another query say, is looked at in the next round.
+  int tell_of_freed(SteadyClock::time_point now, int timeout) {
+    const auto in = context_->quota.tells_in(now);
+    if (!in) return timeout;
+    if (in->count() > 0) return static_cast<int>(in->count());
+    context_->quota.report();
+    return 0;
   }
 
   // Who was first when the bandwidth was let through is last the next time.

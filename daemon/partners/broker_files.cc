@@ -5,7 +5,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -36,6 +38,10 @@ bool is_good_path(const std::string& path) {
 
 sftp::Recorded recorded(sftp::Status status, std::string sentence = "") {
   return {status, std::move(sentence)};
+}
+
+std::string_view folder_of(std::string_view path) {
+  return path.substr(0, path.rfind('/'));
 }
 
 constexpr const char* try_again = "The file could not be recorded; please try again.";
@@ -130,6 +136,7 @@ void BrokerServer::Impl::on_event(const ConnectionPtr& connection, std::uint32_t
       case sftp::FileEventKind::rename:
         what = "rename";
         detail = event.target;
+        if (folder_of(event.path) != folder_of(event.target)) usage_.moved(peer.partner);
         break;
       case sftp::FileEventKind::make_directory:
         what = "mkdir";
@@ -206,14 +213,24 @@ void BrokerServer::Impl::on_usage(const ConnectionPtr& connection, std::uint32_t
     reply.files_left = left.files;
     reply.granted = left.granted;
     reply.settles = left.settles;
-    // The disk was asked, which does not know what has no name.
-    if (left.measured) ask_what_is_held(partner, nullptr, {});
   } catch (const base::Error& error) {
     base::log_error("sftp.quota", {{"partner", partner}}, "The quota of {} cannot be measured: {}",
                     partner, error.what());
     reply = {0, 0, false, false};
   }
   answer(connection, id, reply);
+}
+
+// Sessions tell what they have written and freed before the walk meets it, and what they hold,
+// which it does not; and what they moved under it, after.
+Usage BrokerServer::Impl::measure(const std::string& partner) {
+  constexpr std::chrono::milliseconds to_tell{20};
+  constexpr std::chrono::milliseconds to_be_heard{70};  // events rest for 50 ms
+  ask_what_is_held(partner, nullptr, {});
+  std::this_thread::sleep_for(to_tell);
+  const Usage usage = measure_usage(*parts_.config.get(), partner);
+  std::this_thread::sleep_for(to_be_heard);
+  return usage;
 }
 
 void BrokerServer::Impl::hears_of_held(const ConnectionPtr& connection,

@@ -165,6 +165,7 @@ class BrokerServer::Impl {
   void on_event(const ConnectionPtr& connection, std::uint32_t id, const sftp::FileEvent& event);
   void on_taken(const ConnectionPtr& connection, std::uint32_t id, const sftp::TakenQuery& query);
   void on_usage(const ConnectionPtr& connection, std::uint32_t id, const sftp::UsageReport& report);
+  [[nodiscard]] Usage measure(const std::string& partner);
   void hears_of_held(const ConnectionPtr& connection, const sftp::UsageReport& report);
   void ask_what_is_held(const std::string& partner, const BrokerConnection* freed_by,
                         const Usage& freed);

@@ -182,7 +182,6 @@ void BrokerServer::Impl::let_in(const ConnectionPtr& connection, std::uint32_t i
     const QuotaLeft left = usage_.left(partner.name, policy, {});
     reply.limits.quota_bytes_left = left.bytes;
     reply.limits.quota_files_left = left.files;
-    if (left.measured) ask_what_is_held(partner.name, nullptr, {});
     directory = open_partner_directory(*config, partner.name);
   } catch (const base::Error& error) {
     base::log_error("sftp.directory", {{"partner", partner.name}},

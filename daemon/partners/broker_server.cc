@@ -85,9 +85,7 @@ void BrokerServer::send_limits() {
 }
 
 BrokerServer::Impl::Impl(const BrokerParts& parts)
-    : parts_(parts), usage_([this](const std::string& partner) {
-        return measure_usage(*parts_.config.get(), partner);
-      }) {}
+    : parts_(parts), usage_([this](const std::string& partner) { return measure(partner); }) {}
 
 BrokerServer::Impl::~Impl() {
   stop();

@@ -15,6 +15,9 @@ constexpr std::chrono::minutes measure_every{2};
 // Sooner where much was freed, but a partner does not keep us walking through its folders.
 constexpr std::chrono::seconds measure_no_sooner{1};
 constexpr int walks_of_rest = 10;
+// Where something was freed or granted while it was measured, which may be in it or not.
+constexpr std::chrono::seconds measure_again{10};
+constexpr int walks_until_again = 30;
 
 std::uint64_t left_of(std::uint64_t quota, std::uint64_t used) {
   if (quota == no_limit) return no_limit;
@@ -36,10 +39,13 @@ std::uint64_t positive(std::int64_t count) {
 bool UsageTable::stale(const Known& known, const PartnerPolicy& policy,
                        SteadyClock::time_point now) {
   if (!known.measured || now - *known.measured > measure_every) return true;
+  const auto rested = [&known, now](std::chrono::seconds least, int walks) {
+    return now - *known.measured > std::max<SteadyClock::duration>(least, walks * known.walk);
+  };
+  if ((known.changed || known.moved) && rested(measure_again, walks_until_again)) return true;
   if (known.bytes_freed <= policy.quota_bytes && known.files_freed <= policy.quota_files)
     return false;
-  return now - *known.measured >
-         std::max<SteadyClock::duration>(measure_no_sooner, walks_of_rest * known.walk);
+  return rested(measure_no_sooner, walks_of_rest);
 }
 
 Usage UsageTable::used(const Known& known) {
@@ -72,7 +78,13 @@ QuotaLeft UsageTable::left(const std::string& partner, const PartnerPolicy& poli
     // One at a time: a large folder takes long, and whoever asks holds up a thread of the daemon.
     // Who comes meanwhile goes by what is known, and hears with its next report.
     measures = !known.being_measured && stale(known, policy, SteadyClock::now());
-    if (measures) known.being_measured = true;
+    if (known.being_measured)
+      known.changed = known.changed || change.bytes < 0 || change.files < 0 ||
+                      change.wanted.bytes != 0 || change.wanted.files != 0;
+    if (measures) {
+      known.being_measured = true;
+      known.changed = known.moved = false;
+    }
   }
   if (measures) measure(partner);
   const std::lock_guard lock(mutex_);
@@ -90,9 +102,14 @@ QuotaLeft UsageTable::left(const std::string& partner, const PartnerPolicy& poli
   }
   left.bytes = left_of(policy.quota_bytes, now.bytes);
   left.files = left_of(policy.quota_files, now.files);
-  left.measured = measures;
   left.settles = !known.freed.empty();
   return left;
+}
+
+void UsageTable::moved(const std::string& partner) {
+  const std::lock_guard lock(mutex_);
+  const auto known = known_.find(partner);
+  if (known != known_.end() && known->second.being_measured) known->second.moved = true;
 }
 
 void UsageTable::holds(const std::string& partner, const std::string& session, Held held) {
@@ -161,8 +178,12 @@ void UsageTable::measure(const std::string& partner) {
     Known& known = known_[partner];
     known.being_measured = false;
     if (usage) {
-      known.bytes = static_cast<std::int64_t>(usage->bytes);
-      known.files = static_cast<std::int64_t>(usage->files);
+      const auto found = [&known](std::int64_t before, std::uint64_t now) {
+        const auto count = static_cast<std::int64_t>(now);
+        return known.moved ? std::max(before, count) : count;
+      };
+      known.bytes = found(known.bytes, usage->bytes);
+      known.files = found(known.files, usage->files);
       known.bytes_freed = 0;
       known.files_freed = 0;
       known.measured = SteadyClock::now();

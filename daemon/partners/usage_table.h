@@ -24,9 +24,8 @@ namespace sallyport::daemon {
 struct QuotaLeft {
   std::uint64_t bytes = no_limit;
   std::uint64_t files = no_limit;
-  bool granted = true;    ///< there was room for what was wanted
-  bool measured = false;  ///< just now
-  bool settles = false;   ///< something that was freed is waited for
+  bool granted = true;   ///< there was room for what was wanted
+  bool settles = false;  ///< something that was freed is waited for
 };
 
 /// What a session adds and frees (less than 0), and what it would add if there is room for it.
@@ -38,7 +37,8 @@ struct UsageChange {
 
 class UsageTable {
  public:
-  /// `measure` may throw.
+  /// `measure` may throw. Sessions are to have told what they have not told before it begins, and
+  /// moved() is to have heard of what was moved before it ends.
   explicit UsageTable(std::function<Usage(const std::string&)> measure)
       : measure_(std::move(measure)) {}
 
@@ -47,6 +47,8 @@ class UsageTable {
                                const UsageChange& change);
   /// Bytes of files, by device and inode: several sessions may hold one.
   using Held = std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>;
+  /// Something went from one folder to another: a walk through them may have met it nowhere.
+  void moved(const std::string& partner);
   /// What a session holds now, instead of what it said before.
   void holds(const std::string& partner, const std::string& session, Held held);
   /// The number of the query that each session is to answer.
@@ -74,6 +76,8 @@ class UsageTable {
     std::uint64_t bytes_freed = 0;  ///< since it was measured
     std::uint64_t files_freed = 0;
     std::chrono::steady_clock::duration walk{0};  ///< what measuring took
+    bool changed = false;  ///< while it was measured: what came out is not sure
+    bool moved = false;    ///< likewise
   };
   [[nodiscard]] static bool stale(const Known& known, const PartnerPolicy& policy,
                                   std::chrono::steady_clock::time_point now);
