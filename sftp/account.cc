@@ -94,8 +94,9 @@ std::optional<std::chrono::milliseconds> Quota::tells_in(
 }
 
 void Quota::report_all() {
-  last_ = true;
+  tells_all_ = true;
   report();
+  tells_all_ = false;
 }
 
 bool Quota::send_report(std::uint64_t wanted_bytes, std::uint64_t wanted_files) {
@@ -111,7 +112,7 @@ bool Quota::send_report(std::uint64_t wanted_bytes, std::uint64_t wanted_files) 
     return true;
   if (limits() && held_) report.held = held_();
   // Others are not asked for each small file.
-  if (last_ || worth_a_report(bytes_freed_, files_freed_)) {
+  if (tells_all_ || worth_a_report(bytes_freed_, files_freed_)) {
     report.freed_bytes = std::exchange(bytes_freed_, 0);
     report.freed_files = std::exchange(files_freed_, 0);
   }

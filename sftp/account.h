@@ -48,7 +48,7 @@ class Quota {
   /// When what was freed is to be told though it is little, if anything was.
   [[nodiscard]] std::optional<std::chrono::milliseconds> tells_in(
       std::chrono::steady_clock::time_point now) const;
-  /// Whatever has not been told, at the end.
+  /// Whatever has not been told, however little it is.
   void report_all();
   [[nodiscard]] bool limits() const { return bytes_left_ != unlimited || files_left_ != unlimited; }
   [[nodiscard]] std::uint64_t bytes_left() const;
@@ -70,7 +70,7 @@ class Quota {
   std::uint64_t files_freed_ = 0;
   std::uint32_t answered_ = 0;  ///< the last query
   bool due_ = false;
-  bool last_ = false;
+  bool tells_all_ = false;
   bool settles_ = false;  ///< as the daemon said last
   std::chrono::steady_clock::time_point no_wait_until_;
   std::chrono::steady_clock::time_point told_;

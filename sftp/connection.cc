@@ -314,7 +314,7 @@ class Connection {
     const auto in = context_->quota.tells_in(now);
     if (!in) return timeout;
     if (in->count() > 0) return static_cast<int>(in->count());
-    context_->quota.report();
+    context_->quota.report_all();
     return 0;
   }
 

@@ -284,7 +284,10 @@ TEST(Quota, TellsOfWhatIsFreedThoughAsMuchIsTaken) {
   quota.give(1 << 10, 0);
   quota.report();
   EXPECT_FALSE(quota.owes_report());
+  const auto later = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  EXPECT_EQ(quota.tells_in(later), std::chrono::milliseconds(0));
   quota.report_all();
+  EXPECT_FALSE(quota.tells_in(later)) << "nothing is told again and again";
   daemon.join();
   ASSERT_EQ(reports.size(), 3U);
   EXPECT_EQ(reports[0].bytes, 0);
@@ -294,7 +297,7 @@ TEST(Quota, TellsOfWhatIsFreedThoughAsMuchIsTaken) {
   EXPECT_EQ(reports[0].answers, 0U);
   EXPECT_EQ(reports[1].answers, 7U);
   EXPECT_EQ(reports[1].freed_bytes, 0U) << "others are not asked for so little";
-  EXPECT_EQ(reports[2].freed_bytes, 1U << 10) << "but at the end";
+  EXPECT_EQ(reports[2].freed_bytes, 1U << 10) << "but after a while, and at the end";
 }
 
 TEST(Quota, TakesNothingThatOthersHaveTakenMeanwhile) {

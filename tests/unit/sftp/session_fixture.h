@@ -189,6 +189,15 @@ class SessionTest : public testing::Test {
       b.put_attributes(a);
     });
   }
+  Reply set_size_of(std::string_view handle, std::uint64_t size) {
+    return ask(Type::fsetstat, [&](ReplyBuffer& b) {
+      Attributes a;
+      a.flags = Attributes::has_size;
+      a.size = size;
+      b.put_string(handle);
+      b.put_attributes(a);
+    });
+  }
   Reply put(std::string_view path, std::string_view content) {
     Reply result = open(path, put_flags);
     if (result.type != Type::handle) return result;

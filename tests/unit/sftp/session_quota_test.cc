@@ -24,16 +24,8 @@ TEST_F(SessionTest, NothingIsFreedTwice) {
   ASSERT_EQ(put("/Shared/a", "12345678").code, Code::ok);
   const std::string first = open("/Shared/a", open_flag::write).text;
   const std::string second = open("/Shared/a", open_flag::write).text;
-  const auto cut = [&](const std::string& handle) {
-    return ask(Type::fsetstat, [&](ReplyBuffer& b) {
-      Attributes a;
-      a.flags = Attributes::has_size;
-      b.put_string(handle);
-      b.put_attributes(a);
-    });
-  };
-  ASSERT_EQ(cut(first).code, Code::ok);
-  ASSERT_EQ(cut(second).code, Code::ok) << "which is empty already";
+  ASSERT_EQ(set_size_of(first, 0).code, Code::ok);
+  ASSERT_EQ(set_size_of(second, 0).code, Code::ok) << "which is empty already";
   ASSERT_EQ(write(second, 0, "12345678").code, Code::ok);
   EXPECT_EQ(write(first, 0, "87654321").code, Code::ok) << "the same bytes, counted once";
   EXPECT_EQ(write(first, 8, "901").text, Quota::no_more_bytes);
@@ -88,22 +80,13 @@ TEST_F(SessionTest, NothingIsFreedOfAFileWithoutItsName) {
     return all;
   });
   const std::string large(100'000, 'x');
-  const auto resize = [this](const std::string& handle, std::uint64_t size) {
-    return ask(Type::fsetstat, [&](ReplyBuffer& b) {
-      Attributes a;
-      a.flags = Attributes::has_size;
-      a.size = size;
-      b.put_string(handle);
-      b.put_attributes(a);
-    });
-  };
   ASSERT_EQ(put("/Shared/kept", large).code, Code::ok);
   for (int i = 0; i < 5; ++i) {
     const std::string handle = open("/Shared/f", put_flags).text;
     const std::string again = open("/Shared/f", open_flag::read).text;
-    ASSERT_EQ(resize(handle, 100'000).code, Code::ok);
+    ASSERT_EQ(set_size_of(handle, 100'000).code, Code::ok);
     ASSERT_EQ(by_path(Type::remove, "/Shared/f").code, Code::ok);
-    ASSERT_EQ(resize(handle, 0).code, Code::ok) << "which frees nothing more";
+    ASSERT_EQ(set_size_of(handle, 0).code, Code::ok) << "which frees nothing more";
     ASSERT_EQ(write(handle, 0, large).code, Code::ok);
     EXPECT_EQ(write(handle, 100'000, large).text, Quota::no_more_bytes) << "it is held, once";
     ASSERT_EQ(by_handle(Type::close, handle).code, Code::ok);
